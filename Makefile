@@ -1,0 +1,172 @@
+# dreamroad: bare `make` explains itself. Everything is built under build/<CONFIG>/.
+
+# ---- what the build needs: every Debian package, once ----
+PACKAGES := g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libmpfr-dev
+
+CONFIG ?= release
+BUILD  := build/$(CONFIG)
+CXX    ?= g++
+MAKEFLAGS += --no-print-directory
+Q := $(if $(V),,@)# make V=1 shows the compiler's command lines
+.DEFAULT_GOAL := help
+
+# ---- compiler flags ----
+# -ffp-contract=off holds for every translation unit: a result is defined to the last bit, so each fused multiply-add is
+# written out. The two -fno- flags change no value: they allow sqrt and selects to be vectorised.
+COMMON := -std=c++20 -I. -MMD -MP -g1 -pthread -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Werror
+ifeq ($(CONFIG),release)
+  OPT := -O2
+  KERNEL_OPT := -O3
+else ifeq ($(CONFIG),asan)
+  OPT := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+  KERNEL_OPT := $(OPT)
+else ifeq ($(CONFIG),debug)
+  OPT := -O0 -ggdb3
+  KERNEL_OPT := -O1 -ggdb3
+else
+  $(error CONFIG=$(CONFIG) is unknown; accepted: release, asan, debug)
+endif
+
+# A _cpu.cpp is compiled once per instruction set; the best one that the processor runs is chosen at run time.
+# `make ISAS="avx512 avx2 portable"` adds the plain C++ body, the only one on other processors.
+ifeq ($(shell uname -m),x86_64)
+  ISAS ?= avx512 avx2
+else
+  ISAS ?= portable
+endif
+DEFINES := $(ISAS:%=-DDR_WITH_%)
+# GCC 12 calls the undefined operand inside its own AVX-512 intrinsics "maybe uninitialized" (PR 105593), and warns of an
+# ABI that changes with the vector width although no vector crosses a translation unit.
+KERNEL_FLAGS := $(KERNEL_OPT) -Wno-psabi -Wno-maybe-uninitialized -Wno-uninitialized
+
+# ---- sources ----
+KERNEL_SRC := $(shell find kernels tests -name '*_cpu.cpp' | sort)
+PLAIN_SRC  := $(shell find kernels runtime io model sim -name '*.cpp' ! -name '*_cpu.cpp' | sort)
+APP_SRC    := $(shell find train -name '*.cpp' | sort)
+TEST_SRC   := $(filter-out tests/prove_math.cpp,$(shell find tests -maxdepth 1 -name '*.cpp' ! -name '*_cpu.cpp' | sort))
+
+isa_objects = $(foreach isa,$(ISAS),$(patsubst %.cpp,$(BUILD)/%.$(isa).o,$(1)))
+# The proof of the elementary functions covers the plain C++ body too: core/host_math.cpp is compiled from it.
+PROOF_ISAS  := $(sort $(ISAS) portable)
+proof_objects = $(foreach isa,$(PROOF_ISAS),$(patsubst %.cpp,$(BUILD)/%.$(isa).o,$(1)))
+objects     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
+LIB_OBJ   := $(call objects,$(PLAIN_SRC)) $(call isa_objects,$(filter kernels/%,$(KERNEL_SRC)))
+APP_OBJ   := $(call objects,$(APP_SRC))
+TEST_OBJ  := $(call objects,$(TEST_SRC))
+PROVE_OBJ := $(call objects,tests/prove_math.cpp) $(call proof_objects,$(filter tests/prove_math%,$(KERNEL_SRC)))
+
+# ---- targets ----
+.PHONY: help deps build test test-ops demo audit bench bench-peers check check-includes lint prove-math asan clean FORCE
+
+help:
+	@echo 'dreamroad: an engine that trains driving world models and policies'
+	@echo
+	@echo '  make demo         install what is missing, build, audit every op, time the op table'
+	@echo '  make test         install what is missing, build, run every test (ends with N passed, N failed, N skipped)'
+	@echo '  make build        build/$(CONFIG)/dreamroad, linked as build/dreamroad'
+	@echo '  make audit        every op and case against its reference, and the injected faults'
+	@echo '  make bench        the op table timed, with peaks measured in the same run'
+	@echo '  make bench-peers  the same beside OpenBLAS, oneDNN and PyTorch (bench/peers/)'
+	@echo '  make prove-math   elementary functions: all 2^32 inputs of each (about ten minutes on two cores)'
+	@echo '  make check        floors between folders, and lint'
+	@echo '  make test-ops OP=adaln   the tests of one op'
+	@echo '  make asan         the tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo '  make deps         apt-get install $(PACKAGES)'
+	@echo '  make clean'
+	@echo
+	@echo 'detected:'
+	@echo "  compiler: $$($(CXX) --version | head -n 1)"
+	@echo '  CPU kernels: $(ISAS)'
+	@echo "  packages: $$(tests/missing_packages.sh $(PACKAGES) | sed 's/^$$/all present/; s/^\(..*\)/missing: \1/')"
+	@echo "  nvcc: $$(nvcc --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\),.*/\1/p' | grep . || echo 'not found')"
+	@echo "  HIP: $$(hipcc --version 2>/dev/null | head -n 1 | grep . || echo 'not found')"
+	@echo "  MPI: $$(mpirun --version 2>/dev/null | head -n 1 | grep . || echo 'not found')"
+
+# Installs only what is missing, so that a prepared machine needs neither root nor a network.
+deps:
+	@missing="$$(tests/missing_packages.sh $(PACKAGES))"; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing: $$missing"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+# Recursion, so that a header installed by `deps` is there before the first compiler call.
+JOBS ?= $(shell nproc)
+build: deps
+	@$(MAKE) -j$(JOBS) $(BUILD)/dreamroad build/dreamroad
+
+test: deps check
+	@$(MAKE) -j$(JOBS) $(BUILD)/dreamroad build/dreamroad $(BUILD)/run_tests $(BUILD)/prove_math
+	@tests/check_isa.sh $(LIB_OBJ)
+	@$(BUILD)/prove_math --bf16
+	@$(BUILD)/run_tests --gtest_brief=1
+
+test-ops: deps
+	@$(MAKE) -j$(JOBS) $(BUILD)/run_tests
+	@$(BUILD)/run_tests --gtest_brief=1 --gtest_filter='*Ops*/$(OP)__*'
+
+demo: build
+	@mkdir -p out/demo
+	@build/dreamroad audit --json out/demo/audit.json
+	@build/dreamroad bench --json out/demo/bench.json
+
+audit: build
+	@mkdir -p out
+	@build/dreamroad audit --json out/audit.json
+
+bench: build
+	@mkdir -p out
+	@build/dreamroad bench --json out/bench.json
+
+bench-peers: build
+	@mkdir -p out bench/results
+	@bench/peers/setup.sh
+	@bench/peers/compare.py --json bench/results/cpu.json --markdown out/peers.md
+
+prove-math: deps
+	@$(MAKE) -j$(JOBS) $(BUILD)/prove_math
+	@$(BUILD)/prove_math
+
+check: check-includes lint
+check-includes:
+	@tests/check_includes.sh
+lint:
+	@tests/lint.sh
+
+asan:
+	@$(MAKE) CONFIG=asan test
+
+clean:
+	rm -rf build out
+
+# ---- rules ----
+$(BUILD)/dreamroad: $(APP_OBJ) $(LIB_OBJ)
+	@echo "  $@"
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^
+$(BUILD)/run_tests: $(TEST_OBJ) $(LIB_OBJ) $(filter-out $(BUILD)/train/main.o,$(APP_OBJ))
+	@echo "  $@"
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lgtest
+$(BUILD)/prove_math: $(PROVE_OBJ) $(LIB_OBJ)
+	@echo "  $@"
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp
+
+build/dreamroad: FORCE
+	@mkdir -p build && ln -sfn $(CONFIG)/dreamroad $@
+
+# Changing the flags or the list of instruction sets rebuilds what they touch.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES)' | cmp -s - $@ || echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES)' > $@
+
+define isa_rule
+$(BUILD)/%_cpu.$(1).o: %_cpu.cpp $(BUILD)/flags
+	@mkdir -p $$(@D); echo "  $$@"
+	$(Q)$(CXX) $(COMMON) $(KERNEL_FLAGS) $(DEFINES) -DDR_ISA=$(1) -DDR_ISA_$(1) -c $$< -o $$@
+endef
+$(foreach isa,$(PROOF_ISAS),$(eval $(call isa_rule,$(isa))))
+
+$(BUILD)/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D); echo "  $@"
+	$(Q)$(CXX) $(COMMON) $(OPT) $(DEFINES) -c $< -o $@
+
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(APP_OBJ) $(TEST_OBJ) $(PROVE_OBJ))

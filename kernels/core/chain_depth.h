@@ -1,0 +1,17 @@
+#pragma once
+// The length of an fma chain, and how many roundings one term of a canonical dot product goes through: what contracts,
+// error bounds and kernels all need of the order of summation.
+
+#include <algorithm>
+#include <cstdint>
+
+namespace dr {
+
+// A dot product of n terms: at most 512 roundings in its chunk, then one for each later chunk. An error bound in units
+// of u is this times the sum of the terms' magnitudes.
+inline double chain_depth(int64_t n) {
+  constexpr int64_t kChunk = 512;  // kChainChunk of reduce.h, which only kernels can include
+  return double(std::min(n, kChunk) + (n + kChunk - 1) / kChunk);
+}
+
+}  // namespace dr

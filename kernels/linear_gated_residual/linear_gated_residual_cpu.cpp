@@ -1,0 +1,78 @@
+#include "kernels/linear_gated_residual/linear_gated_residual.h"
+#include "kernels/linear/linear_kernels.h"
+
+namespace dr {
+namespace DR_ISA {
+namespace {
+
+constexpr int64_t kRowsPerPiece = 8;  // of parallel work: 8 rows of 768 are a few microseconds
+
+// The GEMM's own output is h; y is written beside it, tile by tile.
+template <class Bias, class T>
+struct ResidualBeside {
+  Bias add_bias;
+  const T* residual;
+  T* y;
+  const float* gate;
+  int64_t residual_stride, y_stride, gate_stride, rows_per_frame;
+
+  template <class N>
+  DR_INLINE f32v operator()(int64_t row, int64_t column, f32v value, N n) const {
+    const f32v h = add_bias(row, column, value, n);
+    const f32v g = load_n(gate + row / rows_per_frame * gate_stride + column, n);
+    store_n(y + row * y_stride + column, fma(g, h, load_n(residual + row * residual_stride + column, n)), n);
+    return h;
+  }
+};
+
+}  // namespace
+}  // namespace DR_ISA
+
+using namespace DR_ISA;
+
+template <>
+void LinearGatedResidual::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
+  const FlatRows residual = flat_rows(in.residual, name), y = flat_rows(out.y, name);
+  if (residual.count == 0) return;
+  const int64_t rows_per_frame = residual.count / in.gate.size(0);
+  with_float_type(out.y.dtype, [&]<class T>(T*) {
+    with_bias(in.bias, [&](auto add_bias) {
+      linear_product<float>(
+          ctx, in.x, in.weight, out.h,
+          ResidualBeside<decltype(add_bias), T>{add_bias, static_cast<const T*>(in.residual.data),
+                                                static_cast<T*>(out.y.data), static_cast<const float*>(in.gate.data),
+                                                residual.stride, y.stride, in.gate.stride(0), rows_per_frame});
+    });
+  });
+}
+
+template <>
+void LinearGatedResidual::backward<kBackend>(Context& ctx, const In& in, const Out& saved, const OutGrad& dy,
+                                             const Grad& grad) const {
+  const FlatRows rows = flat_rows(dy.y, name), h = flat_rows(saved.h, name);
+  const int64_t cols = in.weight.size(0), frames = in.gate.size(0), rows_per_frame = frames ? rows.count / frames : 0;
+  float* const dh = ctx.scratch_as<float>(size_t(rows.count * cols));
+  with_float_type(dy.y.dtype, [&]<class T>(T*) {
+    const T* const d = static_cast<const T*>(dy.y.data);
+    T* const dresidual = static_cast<T*>(grad.residual.data);
+    const int64_t dresidual_stride = grad.residual ? flat_rows(grad.residual, name).stride : 0;
+    ctx.parallel(rows.count, kRowsPerPiece, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; r++) {
+        const float* gate = static_cast<const float*>(in.gate.data) + r / rows_per_frame * in.gate.stride(0);
+        for_vectors(cols, [&](int64_t i, auto n) {
+          const f32v v = load_n(d + r * rows.stride + i, n);
+          store_n(dh + r * cols + i, load_n(gate + i, n) * v, n);
+          if (dresidual) store_n(dresidual + r * dresidual_stride + i, v, n);
+        });
+      }
+    });
+    if (grad.gate)
+      column_chains(ctx, rows_per_frame, grad.gate, [&](f32v& sum, int64_t r, int64_t c, auto n) {
+        sum = fma(load_n(d + r * rows.stride + c, n),
+                  load_n(static_cast<const float*>(saved.h.data) + r * h.stride + c, n), sum);
+      });
+  });
+  linear_gradients(ctx, dh, cols, in.x, in.weight, grad.x, grad.weight, grad.bias);
+}
+
+}  // namespace dr

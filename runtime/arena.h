@@ -1,0 +1,94 @@
+#pragma once
+// The caching allocator of one device and stream. Freed blocks are kept by size class and given out again, last in
+// first out, so a step that asks for what the step before asked for takes nothing from the system. Stream order makes
+// immediate reuse safe: what was queued before the free runs before what is queued after it. Not thread-safe.
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/device.h"
+
+namespace dr {
+
+struct ArenaStats {
+  struct Label {
+    std::string name;
+    size_t live = 0, peak = 0;
+  };
+  size_t live = 0, peak = 0;         // bytes in blocks now given out, and the most since reset_peak()
+  size_t cached = 0;                 // bytes in blocks kept for reuse
+  uint64_t system_allocations = 0;   // since the arena was made
+  std::vector<Label> labels;         // by the label that was set when the block was given out; the first is ""
+};
+
+class Arena {
+ public:
+  explicit Arena(std::shared_ptr<Device> device) : device_(std::move(device)) { stats_.labels.push_back({}); }
+  ~Arena() { trim(); }
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  Device& device() const { return *device_; }
+
+  // At least `bytes` (a multiple of 64; at most an eighth more than asked for), rounded so that near sizes share
+  // blocks.
+  static size_t size_class(size_t bytes);
+
+  void* allocate(size_t bytes, uint32_t label);
+  void free(void* p, size_t bytes, uint32_t label) noexcept;
+  void trim() noexcept;  // gives cached blocks back to the system
+
+  const ArenaStats& stats() const { return stats_; }
+  uint64_t system_allocations() const { return stats_.system_allocations; }
+  void reset_peak();
+  uint32_t current_label() const { return label_; }
+  uint64_t next_storage_id() { return ++storages_; }
+
+  // While one lives, blocks given out count under its name.
+  class LabelScope {
+   public:
+    LabelScope(Arena& arena, std::string_view name);
+    ~LabelScope() { arena_.label_ = before_; }
+    LabelScope(const LabelScope&) = delete;
+    LabelScope& operator=(const LabelScope&) = delete;
+
+   private:
+    Arena& arena_;
+    uint32_t before_;
+  };
+
+  std::string table() const;  // for --memory
+
+ private:
+  std::shared_ptr<Device> device_;
+  std::unordered_map<size_t, std::vector<void*>> cache_;  // by size class
+  ArenaStats stats_;
+  uint32_t label_ = 0;
+  uint64_t storages_ = 0;
+};
+
+// One block, given back when its last owner goes. The id is never used twice, unlike an address.
+class Storage {
+ public:
+  Storage(std::shared_ptr<Arena> arena, size_t bytes)
+      : arena_(std::move(arena)), bytes_(bytes), label_(arena_->current_label()), id_(arena_->next_storage_id()),
+        data_(arena_->allocate(bytes, label_)) {}
+  ~Storage() { arena_->free(data_, bytes_, label_); }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  uint64_t id() const { return id_; }
+  const std::shared_ptr<Arena>& arena() const { return arena_; }
+
+ private:
+  std::shared_ptr<Arena> arena_;
+  size_t bytes_;
+  uint32_t label_;
+  uint64_t id_;
+  void* data_;
+};
+
+}  // namespace dr

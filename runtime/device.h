@@ -1,0 +1,69 @@
+#pragma once
+// A device: memory, a stream of work in order, and which kernel bodies run on it. The CPU is built in; simt, cuda and
+// hip are slots that a build fills by defining DR_WITH_<kind> and the two functions of that name at the end of this
+// page.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/core/context.h"
+
+namespace dr {
+
+enum class DeviceKind : uint8_t { cpu, simt, cuda, hip };
+
+constexpr std::string_view name_of(DeviceKind k) {
+  constexpr std::string_view names[] = {"cpu", "simt", "cuda", "hip"};
+  return names[int(k)];
+}
+
+struct MemoryInfo {
+  size_t total = 0, available = 0;  // bytes
+};
+
+// Not thread-safe. Work is done, or queued, in call order.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual DeviceKind kind() const = 0;
+  virtual std::string name() const = 0;  // for people: "Intel(R) Xeon(R) (avx512)"
+  virtual Backend backend() const = 0;
+  virtual void* stream() const { return nullptr; }
+  virtual bool host_visible() const = 0;  // whether host code may read and write its memory
+
+  virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned, contents undefined; null when there is not enough
+  virtual void free(void* p, size_t bytes) noexcept = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;           // within the device
+  virtual void copy_in(void* to, const void* host_from, size_t bytes) = 0;   // the source may be reused on return
+  virtual void copy_out(void* host_to, const void* from, size_t bytes) = 0;  // the bytes are there on return
+  virtual void fill(void* to, uint8_t byte, size_t bytes) = 0;
+  virtual void synchronize() = 0;
+  virtual MemoryInfo memory() const = 0;
+};
+
+struct DeviceStatus {
+  DeviceKind kind;
+  bool built = false;
+  std::string missing;  // why it cannot be opened; empty when it can
+};
+std::vector<DeviceStatus> device_statuses();  // one per kind, in order
+
+// What --device, --isa and --math accept. All throw dr::Error with one line that names what is accepted.
+DeviceKind parse_device(std::string_view name);
+MathTier parse_math(std::string_view name, DeviceKind device);
+void expect_math(MathTier math, DeviceKind device);  // fast is for simt, cuda and hip
+std::shared_ptr<Device> open_device(DeviceKind kind, std::string_view cpu_isa = "");
+// The best instruction set that was compiled in and runs here, or the one asked for.
+Backend best_cpu_backend(std::string_view isa = "");
+
+// A slot's two functions. missing_*() is empty when a device is there, else the reason.
+std::string missing_simt();
+std::shared_ptr<Device> open_simt();
+std::string missing_cuda();
+std::shared_ptr<Device> open_cuda();
+std::string missing_hip();
+std::shared_ptr<Device> open_hip();
+
+}  // namespace dr

@@ -1,0 +1,114 @@
+// bench: the op table timed, with the peaks of the same run.
+
+#include <cstdio>
+#include <ctime>
+
+#include "io/nearest.h"
+#include "kernels/harness/bench.h"
+#include "train/commands/command.h"
+
+namespace dr::cli {
+
+namespace {
+
+using harness::Pass;
+using harness::TestCase;
+using harness::Timing;
+using nlohmann::json;
+
+struct BenchOptions {
+  Common common;
+  std::string op, name, pass;
+  double seconds = 0.5;
+};
+
+std::string processor() {
+  std::FILE* f = std::fopen("/proc/cpuinfo", "r");
+  char line[512];
+  std::string model = "unknown";
+  while (f && std::fgets(line, sizeof line, f))
+    if (const std::string s = line; s.starts_with("model name")) {
+      model = s.substr(s.find(':') + 2, s.size() - s.find(':') - 3);
+      break;
+    }
+  if (f) std::fclose(f);
+  return model;
+}
+
+int bench(const BenchOptions& o) {
+  CHECK(o.common.ledger.empty(), "bench records no ledger; accepted: audit --ledger FILE");
+  const Backend backend = o.common.backend();
+  ThreadPool pool(o.common.threads);
+  std::vector<TestCase> cases;
+  std::vector<std::string> ops;
+  for (TestCase& c : harness::all_cases()) {
+    if (!c.spec.bench) continue;
+    ops.emplace_back(c.op->name());
+    if ((o.op.empty() || c.op->name() == o.op) && (o.name.empty() || c.spec.name == o.name))
+      cases.push_back(std::move(c));
+  }
+  CHECK(!cases.empty(), "no bench case matches op '{}', case '{}'; the nearest op is '{}'", o.op, o.name,
+        nearest(o.op, ops));
+
+  const Peaks peaks = harness::measure_peaks(backend, pool);
+  const std::string how = format("{} threads, {}: GEMM 1536^3, and a copy of 256 MiB counted read plus written",
+                                 pool.size(), name_of(backend));
+  std::printf("%s, %s\npeaks: %.3f TFLOP/s, %.1f GB/s\n", processor().c_str(), how.c_str(), peaks.tflops, peaks.gbps);
+  json results = json::array();
+  for (const TestCase& c : cases)
+    for (Pass pass : {Pass::forward, Pass::backward}) {
+      const char* pass_name = pass == Pass::forward ? "forward" : "backward";
+      if (pass == Pass::backward && !c.op->differentiable()) continue;
+      if (!o.pass.empty() && o.pass != pass_name) continue;
+      const Timing t = harness::time_case(c, pass, backend, pool, o.seconds, o.common.seed);
+      const double compute = t.tflops / peaks.tflops, memory = t.gbps / peaks.gbps,
+                   fraction = std::max(compute, memory);
+      std::printf("%-22s %-30s %-8s | %10.1f us, %.1f-%.1f | %7.3f TFLOP/s %5.1f %% | %6.1f GB/s %5.1f %%\n",
+                  std::string(c.op->name()).c_str(), c.spec.name.c_str(), pass_name, t.median_us, t.p10_us, t.p90_us,
+                  t.tflops, 100 * compute, t.gbps, 100 * memory);
+      std::fflush(stdout);
+      results.push_back({{"op", c.op->name()},
+                         {"case", c.spec.name},
+                         {"pass", pass_name},
+                         {"device", o.common.device},
+                         {"math", o.common.math},
+                         {"isa", name_of(backend)},
+                         {"threads", pool.size()},
+                         {"median_us", t.median_us},
+                         {"p10_us", t.p10_us},
+                         {"p90_us", t.p90_us},
+                         {"tflops", t.tflops},
+                         {"gbps", t.gbps},
+                         {"fraction_of_peak", fraction},
+                         {"memory_bytes", t.memory_bytes},
+                         {"repetitions", t.repetitions},
+                         {"sets", t.sets},
+                         {"peer", nullptr},
+                         {"ratio_to_peer", nullptr}});
+    }
+  if (!o.common.json.empty()) {
+    const json result = {{"processor", processor()},
+                         {"peaks", {{"tflops", peaks.tflops}, {"gbps", peaks.gbps}, {"how", how}}},
+                         {"results", results}};
+    write_file(o.common.json, result.dump(1) + "\n");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Body& body) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand("bench", "time the op table, with peaks measured in the same run");
+  add_common(*command, options->common);
+  command->add_option("--op", options->op, "this op only");
+  command->add_option("--case", options->name, "this case only");
+  command->add_option("--pass", options->pass, "forward or backward only")
+      ->check(CLI::IsMember({"forward", "backward"}));
+  command->add_option("--seconds", options->seconds, "time spent on each line")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 600.0));
+  command->callback([options, &body] { body = [options] { return bench(*options); }; });
+}
+
+}  // namespace dr::cli

@@ -1,0 +1,45 @@
+#pragma once
+// What every subcommand shares: the common options, exit codes and JSON output.
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "runtime/runtime.h"
+
+namespace dr::cli {
+
+enum Exit : int { kDone = 0, kCheckFailed = 1, kBadInput = 2, kInterrupted = 3 };
+
+struct Common {
+  std::string device = "cpu";
+  std::string math = "canonical";
+  std::string isa;  // empty: the best that this processor runs
+  int threads = 0;  // 0: one per core
+  uint64_t seed = 1;
+  std::string out, json, ledger;
+  bool profile = false, quiet = false;
+
+  // The CPU backend that was asked for. Throws dr::Error where the device, the math tier or the instruction set is not
+  // available here, naming what is.
+  Backend backend() const;
+  RuntimeOptions runtime() const;
+};
+
+// Adds the common options, and --config, to a subcommand.
+void add_common(CLI::App& command, Common& common);
+
+// Writes under a temporary name first, so that a failure leaves no half file; throws dr::Error with file and reason.
+void write_file(const std::string& path, const std::string& text);
+
+// The chosen subcommand stores its body here; main calls it and returns what it returns.
+using Body = std::function<int()>;
+
+void add_audit(CLI::App& app, Body& body);
+void add_bench(CLI::App& app, Body& body);
+int list_ops();
+
+}  // namespace dr::cli
