@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""PyTorch on the CPU as a peer. Requests and answers are those of peer.h; run with the python that setup.sh made.
+
+  sdpa      b= frames= tokens= heads= width= anchors= window= targets=
+            layout=blhd|bhld pass=fwd|fwdbwd|bwd form=mask|frames|best
+                attention under a frame mask (kernels/attention/frame_mask.h; by default a token sees its own frame and
+                all earlier ones), fp32. mask: one call with a boolean mask; frames: one unmasked call per frame, on
+                the keys that it sees, which skips the masked work; best: whichever is faster here.
+  layernorm rows= width= pass=...
+  gelu      n= pass=...                   the tanh form
+  adamw     n= form=fused|foreach|best    one step of one tensor of n parameters; decay, no amsgrad
+  gemm      m= n= k= layout=              torch.mm into a given result
+  memory    (any of the above, as of=sdpa) peak memory that one call adds: see peak()
+
+Common: threads, seconds, sets as in peer.h. `bwd` times autograd's backward alone, with the forward pass run between
+the timings; `fwdbwd` times both. Gradients are freed between calls, not accumulated. Inputs are standard
+normals, never zeros.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the CUDA libraries in this environment are empty
+
+import torch
+import torch.nn.functional as F
+
+Call = Callable[[int], object]
+
+
+class Bad(Exception):
+    """A request that cannot be answered; the message says why."""
+
+
+class Work:
+    """One operation, set up: `prepare(set)` is not timed and may be None, `run(set)` is."""
+
+    def __init__(
+        self, sets: int, run: Call, prepare: Call | None = None, flops: float = 0, bytes_: float = 0, form: str = ""
+    ):
+        self.sets, self.run, self.prepare, self.flops, self.bytes, self.form = sets, run, prepare, flops, bytes_, form
+
+
+def integer(request: dict, name: str, default: int | None = None) -> int:
+    if name not in request and default is None:
+        raise Bad(f"{request['op']}: {name} is missing")
+    try:
+        return int(request.get(name, default))
+    except ValueError:
+        raise Bad(f"{request['op']}: {name} is '{request[name]}', not a whole number") from None
+
+
+def choice(request: dict, name: str, accepted: tuple[str, ...]) -> str:
+    value = request.get(name, accepted[0])
+    if value not in accepted:
+        raise Bad(f"{request['op']}: {name} is '{value}', accepted are {', '.join(accepted)}")
+    return value
+
+
+def sets(request: dict) -> int:
+    return max(1, integer(request, "sets", 1))
+
+
+def with_passes(
+    request: dict, leaves: list[list[torch.Tensor]], forward: Callable[..., torch.Tensor], cost: tuple
+) -> Work:
+    """Forward, backward or both, of forward(*leaves[set]). cost: flops and bytes of forward, then of backward."""
+    kind = choice(request, "pass", ("fwd", "fwdbwd", "bwd"))
+    count = len(leaves)
+    flops, bytes_, back_flops, back_bytes = cost
+    if kind == "fwd":
+
+        def run(s: int) -> None:
+            with torch.no_grad():
+                forward(*leaves[s])
+
+        return Work(count, run, None, flops, bytes_)
+
+    grads = [torch.randn_like(x[0]) for x in leaves]  # every op here returns what its first operand looks like
+    for group in leaves:
+        for x in group:
+            x.requires_grad_(True)
+    kept: dict[int, torch.Tensor] = {}
+
+    def drop(s: int) -> None:
+        for x in leaves[s]:
+            x.grad = None
+
+    def both(s: int) -> None:
+        forward(*leaves[s]).backward(grads[s])
+
+    def only_forward(s: int) -> None:
+        drop(s)
+        kept.clear()
+        kept[s] = forward(*leaves[s])
+
+    def only_backward(s: int) -> None:
+        kept[s].backward(grads[s])
+
+    if kind == "fwdbwd":
+        return Work(count, both, drop, flops + back_flops, bytes_ + back_bytes)
+    return Work(count, only_backward, only_forward, back_flops, back_bytes)
+
+
+def visible(frame: int, frames: int, anchors: int, window: int, targets: int) -> list[tuple[int, int]]:
+    """Ranges of frames that a frame sees, as FrameMask::visible."""
+    if frame < anchors:
+        return [(0, frame + 1)]
+    original = frame - targets if frame >= frames - targets else frame
+    oldest = anchors if window < 0 else max(anchors, original - window)
+    ranges: list[tuple[int, int]] = []
+    for begin, end in ((0, anchors), (oldest, original), (frame, frame + 1)):
+        if begin < end and ranges and ranges[-1][1] == begin:
+            ranges[-1] = (ranges[-1][0], end)
+        elif begin < end:
+            ranges.append((begin, end))
+    return ranges
+
+
+def sdpa(request: dict, form: str) -> Work:
+    b, frames, tokens = integer(request, "b", 1), integer(request, "frames"), integer(request, "tokens")
+    heads, width = integer(request, "heads"), integer(request, "width")
+    rule = (integer(request, "anchors", 0), integer(request, "window", -1), integer(request, "targets", 0))
+    seen = [[(i * tokens, j * tokens) for i, j in visible(f, frames, *rule)] for f in range(frames)]
+    length = frames * tokens
+
+    mask = torch.zeros(length, length, dtype=torch.bool)
+    for f, ranges in enumerate(seen):
+        for i, j in ranges:
+            mask[f * tokens : (f + 1) * tokens, i:j] = True
+
+    def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, k, v, mask)
+
+    def pick(x: torch.Tensor, ranges: list[tuple[int, int]]) -> torch.Tensor:
+        parts = [x[:, :, i:j] for i, j in ranges]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+    def by_frames(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return torch.cat(
+            [
+                F.scaled_dot_product_attention(q[:, :, f * tokens : (f + 1) * tokens], pick(k, r), pick(v, r))
+                for f, r in enumerate(seen)
+            ],
+            2,
+        )
+
+    def operand() -> torch.Tensor:
+        if choice(request, "layout", ("blhd", "bhld")) == "blhd":
+            return torch.randn(b, length, heads, width).transpose(1, 2)
+        return torch.randn(b, heads, length, width)
+
+    leaves = [[operand() for _ in range(3)] for _ in range(sets(request))]
+    # Two products forward and five backward (one recomputes the scores), over the pairs that the mask lets through.
+    size, product = 4.0 * b * heads * length * width, 2.0 * b * heads * width * float(mask.sum())
+    work = with_passes(
+        request, leaves, masked if form == "mask" else by_frames, (2 * product, 4 * size, 5 * product, 8 * size)
+    )
+    work.form = form
+    return work
+
+
+def layernorm(request: dict, form: str) -> Work:
+    rows, width = integer(request, "rows"), integer(request, "width")
+    size = 4.0 * rows * width
+    leaves = [[torch.randn(rows, width), torch.randn(width), torch.randn(width)] for _ in range(sets(request))]
+
+    def forward(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, (width,), weight, bias, 1e-6)
+
+    return with_passes(request, leaves, forward, (0, 2 * size, 0, 3 * size))
+
+
+def gelu(request: dict, form: str) -> Work:
+    n = integer(request, "n")
+    leaves = [[torch.randn(n)] for _ in range(sets(request))]
+    return with_passes(request, leaves, lambda x: F.gelu(x, approximate="tanh"), (0, 8.0 * n, 0, 12.0 * n))
+
+
+def adamw(request: dict, form: str) -> Work:
+    n = integer(request, "n")
+    optimisers = []
+    for _ in range(sets(request)):
+        p = torch.nn.Parameter(torch.randn(n))
+        p.grad = torch.randn(n)
+        optimisers.append(torch.optim.AdamW([p], lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, **{form: True}))
+        optimisers[-1].step()  # makes the moments
+    work = Work(len(optimisers), lambda s: optimisers[s].step(), None, 0, 28.0 * n)  # reads p, g, m, v; writes p, m, v
+    work.form = form
+    return work
+
+
+def gemm(request: dict, form: str) -> Work:
+    m, n, k = integer(request, "m"), integer(request, "n"), integer(request, "k")
+    layout = choice(request, "layout", ("nn", "nt", "tn", "tt"))
+    bytes_ = 4.0 * (m * k + k * n + m * n)
+    a, b, c = [], [], []
+    for _ in range(sets(request)):
+        a.append(torch.randn(k, m).t() if layout[0] == "t" else torch.randn(m, k))
+        b.append(torch.randn(n, k).t() if layout[1] == "t" else torch.randn(k, n))
+        c.append(torch.empty(m, n))
+    return Work(len(a), lambda s: torch.mm(a[s], b[s], out=c[s]), None, 2.0 * m * n * k, bytes_)
+
+
+# op -> (set it up, its forms)
+OPS: dict[str, tuple[Callable[[dict, str], Work], tuple[str, ...]]] = {
+    "sdpa": (sdpa, ("mask", "frames")),
+    "layernorm": (layernorm, ("",)),
+    "gelu": (gelu, ("",)),
+    "adamw": (adamw, ("fused", "foreach")),
+    "gemm": (gemm, ("",)),
+}
+
+
+def measure(work: Work, seconds: float) -> list[float]:
+    """As measure() of peer.h: microseconds of each call, ascending."""
+    call, times = 0, []
+
+    def once() -> float:
+        nonlocal call
+        s = call % work.sets
+        call += 1
+        if work.prepare:
+            work.prepare(s)
+        before = time.perf_counter_ns()
+        work.run(s)
+        return (time.perf_counter_ns() - before) * 1e-3
+
+    start = time.perf_counter()
+    while call < 2 or time.perf_counter() - start < 0.2 * seconds:
+        once()
+    start = time.perf_counter()
+    while len(times) < 5 or time.perf_counter() - start < seconds:
+        times.append(once())
+    return sorted(times)
+
+
+def quantile(ascending: list[float], q: float) -> float:
+    at = q * (len(ascending) - 1)
+    i = int(at)
+    return ascending[i] + (at - i) * (ascending[min(i + 1, len(ascending) - 1)] - ascending[i])
+
+
+class Server:
+    """Keeps what it set up last and which form was the faster one, for requests that come again."""
+
+    def __init__(self) -> None:
+        self.key, self.work = "", None
+        self.faster: dict[str, str] = {}
+
+    def times(self, request: dict, form: str) -> list[float]:
+        key = repr(sorted((k, v) for k, v in request.items() if k not in ("seconds", "form", "threads"))) + form
+        if key != self.key:
+            self.key, self.work = "", None  # frees the old one first
+            torch.manual_seed(1)
+            self.work = OPS[request["op"]][0](request, form)
+            self.key = key
+        return measure(self.work, float(request.get("seconds", 0.5)))
+
+    def answer(self, request: dict) -> dict:
+        threads = integer(request, "threads", 1)
+        torch.set_num_threads(threads)
+        if request["op"] == "memory":
+            return peak_in_new_process(request)
+        if request["op"] not in OPS:
+            raise Bad(f"torch_ops knows {', '.join(OPS)} and memory, not {request['op']}")
+        names = OPS[request["op"]][1]
+        form = choice(request, "form", (*names, "best"))
+        if form == "best":
+            key = repr(sorted((k, v) for k, v in request.items() if k != "seconds"))
+            if key not in self.faster:
+                self.faster[key] = min(names, key=lambda f: quantile(self.times(request, f), 0.1))
+            form = self.faster[key]
+        us = self.times(request, form)
+        version = f"PyTorch {torch.__version__.split('+')[0]} {torch.backends.cpu.get_cpu_capability()}"
+        return {
+            "peer": "torch",
+            "version": version,
+            "form": form,
+            "threads": threads,
+            "samples": len(us),
+            "median_us": round(quantile(us, 0.5), 3),
+            "p10_us": round(quantile(us, 0.1), 3),
+            "p90_us": round(quantile(us, 0.9), 3),
+            "flops": self.work.flops,
+            "bytes": self.work.bytes,
+        }
+
+
+# ---- peak memory ----
+
+
+def status_bytes(name: str) -> int:
+    with open("/proc/self/status") as f:
+        for line in f:
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) * 1024
+    raise Bad(f"/proc/self/status has no {name}")
+
+
+def peak_in_new_process(request: dict) -> dict:
+    """A process that has run nothing else: memory that an allocator kept from earlier calls would hide this call's.
+
+    For the same reason glibc is told to give blocks of 64 KB and more back as soon as they are freed.
+    """
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    words = ["peak"] + [f"{k}={v}" for k, v in request.items() if k not in ("op", "seconds")]
+    done = subprocess.run(
+        [sys.executable, __file__, *words], capture_output=True, text=True, check=False, env=environment
+    )
+    if done.returncode:
+        raise Bad(f"memory: {done.stdout.strip() or done.stderr.strip()[-300:]}")
+    return json.loads(done.stdout)
+
+
+def peak(request: dict) -> dict:
+    """Peak resident memory that one call adds to its inputs.
+
+    A tiny case of the same op runs first, so that threads, kernels and autograd are in place. Then the inputs are made
+    (one set), VmHWM is set back to VmRSS by writing 5 to /proc/self/clear_refs, and one call runs. The figure is VmHWM
+    after the call less VmRSS before it. It counts outputs, saved tensors, gradients and scratch; not inputs, mask and
+    output gradient. Pages that the call frees and takes again count once.
+    """
+    small = {"tokens": "4", "heads": "1", "width": "8", "rows": "4", "n": "64", "m": "8", "k": "8"}
+    op = request.get("of", "")
+    if op not in OPS:
+        raise Bad(f"memory: of is '{op}', accepted are {', '.join(OPS)}")
+    make, names = OPS[op]
+    request = {**request, "op": op, "sets": "1"}
+    form = choice(request, "form", names)
+    torch.set_num_threads(integer(request, "threads", 1))
+    torch.manual_seed(1)
+
+    def once(work: Work) -> None:
+        if work.prepare:
+            work.prepare(0)
+        work.run(0)
+
+    once(make({k: small.get(k, v) for k, v in request.items()}, form))
+    work = make(request, form)
+    with open("/proc/self/clear_refs", "w") as f:
+        f.write("5")
+    before = status_bytes("VmRSS")
+    once(work)
+    return {
+        "peer": "torch",
+        "version": f"PyTorch {torch.__version__.split('+')[0]}",
+        "form": form,
+        "threads": torch.get_num_threads(),
+        "peak_bytes": status_bytes("VmHWM") - before,
+    }
+
+
+def main() -> int:
+    server = Server()
+
+    def respond(words: list[str]) -> int:
+        try:
+            bad = [w for w in words[1:] if "=" not in w]
+            if bad or not words:
+                raise Bad(f"'{(bad or [''])[0]}' is not of the form name=value")
+            request = {"op": words[0], **dict(w.split("=", 1) for w in words[1:])}
+            print(json.dumps(peak(request) if words[0] == "peak" else server.answer(request)), flush=True)
+            return 0
+        except (Bad, ValueError, RuntimeError) as e:
+            print(json.dumps({"error": str(e)}), flush=True)
+            return 2
+
+    if sys.argv[1:] != ["-"]:
+        return respond(sys.argv[1:])
+    for line in sys.stdin:
+        if line.strip():
+            respond(shlex.split(line))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
