@@ -122,7 +122,7 @@ bench: build
 bench-peers: build
 	@mkdir -p out bench/results
 	@bench/peers/setup.sh
-	@bench/peers/compare.py --json bench/results/cpu.json --markdown out/peers.md
+	@bench/peers/compare.py --markdown out/peers.md
 
 prove-math: deps
 	@$(MAKE) -j$(JOBS) $(BUILD)/prove_math

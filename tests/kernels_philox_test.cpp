@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -85,6 +86,56 @@ TEST(Philox, VectorsEqualScalarsOnEveryInstructionSet) {
       for (size_t i = 0; i < y.size(); i++)
         ASSERT_EQ(y[i], random_bits(s, sample * 1001 + i)) << name_of(b) << " " << sample << " " << i;
     }
+}
+
+TEST(Philox, NormalsEqualScalarsOnEveryInstructionSet) {
+  const PhiloxFill op{Distribution::normal, 0, 1};
+  const RandomStream s = random_stream(kRng, 5);
+  constexpr int64_t kCount = 100003;
+  for (Backend b : cpu_backends()) {
+    const std::vector<float> y = filled<float>(op, kCount, b, 3);
+    for (size_t i = 0; i < y.size(); i++) {
+      const uint64_t element = 3 * uint64_t(kCount) + i;
+      const float z = normal(random_block(s, element / 4), int(element % 4));
+      ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(z)) << name_of(b) << " " << i;
+    }
+  }
+}
+
+// The sequence of f32 operations is the contract: these bits hold on every processor, devices included.
+TEST(Philox, RadiusAndCircleKeepTheirBits) {
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a over words
+  auto add = [&](float v) { hash = (hash ^ std::bit_cast<uint32_t>(v)) * 0x100000001b3u; };
+  for (uint32_t i = 0; i < 1u << 24; i += 257) {
+    add(normal_radius(i << 8));
+    for (uint32_t flags = 0; flags < 4; flags++)
+      for (float x : normal_circle(i << 8 | flags).x) add(x);
+  }
+  EXPECT_EQ(hash, 0x1e66f10ee3b8cb5u);
+}
+
+TEST(Philox, RadiusAndCircleStayWithinTheirStatedError) {
+  const long double pi = std::numbers::pi_v<long double>;
+  EXPECT_EQ(std::bit_cast<uint32_t>(normal_radius(~0u)), 0u);  // u = 1, which the loop does not meet
+  for (uint32_t i = 0; i < 1u << 24; i += 257) {
+    const uint32_t word = i << 8;
+    const long double radius = std::sqrt(-2 * std::log((i + 1) * 0x1p-24L));
+    ASSERT_LE(std::fabs(normal_radius(word) - radius), radius * kRadiusError * 0x1p-24L) << i;
+    // Odd multiples of 2^-24 in the order of signed numbers, by plain arithmetic.
+    const int64_t place = int64_t(i) - (i < 1u << 23 ? 0 : 1 << 24);
+    ASSERT_EQ(circle_argument(word), double(2 * place + 1) * 0x1p-24) << i;
+    const long double angle = pi / 4 * (2 * place + 1) * 0x1p-24L, c = std::cos(angle), s = std::sin(angle);
+    const CirclePoint p = normal_circle(word);
+    ASSERT_LE(std::fabs(p.x[0] - c), c * kCosError * 0x1p-24L) << i;
+    ASSERT_LE(std::fabs(p.x[1] - s), std::fabs(s) * kSinError * 0x1p-24L) << i;
+    // The low bits mirror and swap, whatever the six bits between hold.
+    for (uint32_t rest : {0u, 0xfcu}) {
+      const CirclePoint m = normal_circle(word | rest | 1), t = normal_circle(word | rest | 2);
+      const CirclePoint both = normal_circle(word | rest | 3);
+      ASSERT_TRUE(m.x[0] == -p.x[0] && m.x[1] == p.x[1] && t.x[0] == p.x[1] && t.x[1] == p.x[0]) << i;
+      ASSERT_TRUE(both.x[0] == p.x[1] && both.x[1] == -p.x[0]) << i;
+    }
+  }
 }
 
 TEST(Philox, OtherSeedsStepsAndOpsGiveOtherNumbers) {

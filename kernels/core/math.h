@@ -43,6 +43,9 @@ DR_INLINE f64v lookup8(const double (&table)[8], u64v index) {
 DR_INLINE f64v lookup16(const double (&table)[16], u64v index) {
   return _mm512_permutex2var_pd(_mm512_load_pd(table), __m512i(index), _mm512_load_pd(table + 8));
 }
+DR_INLINE f32v lookup16(const float (&table)[16], u32v index) {
+  return _mm512_permutexvar_ps(__m512i(index), _mm512_load_ps(table));
+}
 #elif defined(DR_ISA_avx2)
 DR_INLINE f32v at_most(f32v v, float limit) { return _mm256_min_ps(_mm256_set1_ps(limit), v); }
 DR_INLINE f32v at_least(f32v v, float limit) { return _mm256_max_ps(_mm256_set1_ps(limit), v); }
@@ -61,6 +64,12 @@ DR_INLINE f64v lookup8(const double (&table)[8], u64v index) {
 DR_INLINE f64v lookup16(const double (&table)[16], u64v index) {
   return _mm256_i64gather_pd(table, __m256i(index & 15), 8);
 }
+DR_INLINE f32v lookup16(const float (&table)[16], u32v index) {
+  const __m256i i = __m256i(index);
+  const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), i);
+  const __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), i);
+  return _mm256_blendv_ps(low, high, __m256(index << 28));  // by bit 3
+}
 #else
 DR_INLINE f32v at_most(f32v v, float limit) { return v > splat(limit) ? splat(limit) : v; }
 DR_INLINE f32v at_least(f32v v, float limit) { return v < splat(limit) ? splat(limit) : v; }
@@ -72,6 +81,11 @@ DR_INLINE f64v lookup8(const double (&table)[8], u64v index) {
 DR_INLINE f64v lookup16(const double (&table)[16], u64v index) {
   f64v r;
   for (int i = 0; i < D; i++) r[i] = table[index[i] & 15];
+  return r;
+}
+DR_INLINE f32v lookup16(const float (&table)[16], u32v index) {
+  f32v r;
+  for (int i = 0; i < W; i++) r[i] = table[index[i] & 15];
   return r;
 }
 #endif

@@ -6,7 +6,7 @@
 
 #include "kernels/core/philox.h"
 
-#include "kernels/core/math.h"
+#include "kernels/core/simd.h"
 
 namespace dr::DR_ISA {
 
@@ -91,16 +91,27 @@ DR_INLINE f32v uniform_above_zero(u32v b) {
   return __builtin_convertvector(bits<i32v>((b >> 8) + 1), f32v) * splat(0x1p-24f);
 }
 
-// Box and Muller's pair, as stated in philox.h. The arguments lie in (0, 1] and [0, 2 pi], so log, cos and sin need
-// none of math.h's care for zeros, infinities and large angles: their bits are the same without.
+template <int N>
+DR_INLINE f32v poly(const Coefficients<N>& p, f32v x) {
+  f32v y = splat(p.c[N - 1]);
+#pragma GCC unroll 8
+  for (int i = N - 2; i >= 0; i--) y = fma(y, x, splat(p.c[i]));
+  return y;
+}
+
+// Box and Muller's pair, the sequence stated in philox.h.
 DR_INLINE void normal_pair(u32v first, u32v second, f32v& z0, f32v& z1) {
-  const f32v u = uniform_above_zero(first), angle = splat(kTwoPi) * uniform_below_one(second);
-  const f32v logarithm = math::through_double(u, [](f64v v) { return math::log_core(v, v, false); });
-  const f32v cosine = math::through_double(angle, [](f64v v) { return math::sin_in_range<true>(v); });
-  const f32v sine = math::through_double(angle, [](f64v v) { return math::sin_in_range<false>(v); });
-  const f32v radius = sqrt(splat(-2.f) * logarithm);
-  z0 = radius * cosine;
-  z1 = radius * sine;
+  const u32v u = bits<u32v>(uniform_above_zero(first)), e = (u - kSqrtHalfBits) & 0xff800000u;
+  const f32v t = bits<f32v>(u - e) - splat(1.f);
+  const f32v w = fma(t * t, poly(log_tail(), t), splat(-2.f) * t);
+  const f32v radius = sqrt(fma(__builtin_convertvector(bits<i32v>(e), f32v), splat(kLnScale), w));
+  const f32v y = __builtin_convertvector((bits<i32v>(second) >> 7) | 1, f32v) * splat(0x1p-24f), q = y * y;
+  const f32v s = radius * (y * poly(sin_series(), q));
+  const f32v cosine = fma(q, poly(cos_tail(), q), splat(1.f));
+  const f32v c = radius * bits<f32v>(bits<u32v>(cosine) ^ (second << 31));
+  const i32v swap = bits<i32v>(second & 2u) != 0;
+  z0 = swap ? s : c;
+  z1 = swap ? c : s;
 }
 
 // Alternates the elements of a and b; the low or the high half of the result.

@@ -6,7 +6,9 @@
 //
 //   x f32|bf16 of any shape, packed but for the stride of axis 0    y like x
 // Order: one expression per element, stated with every rounding in gelu_math.h (tanh as the logistic function it is:
-//   y = x / (1 + exp(-x (a + b x^2))), which keeps the relative accuracy of the negative tail).
+//   y = x / (1 + exp(-x (a + b x^2))), which keeps the relative accuracy of the negative tail; the erf form is, with
+//   h = x/2, y = h E(x) + h in one fma, and its y' = 1/2 + S(x), where E = erf(x / sqrt(2)) and S = y' - 1/2 are
+//   piecewise polynomials evaluated in f32 from gelu_tables.h, within 2.2 u relative, u = 2^-24).
 // backward: dx = dy * y'(x), y' as in gelu_math.h; the input is all that is kept for it.
 // NaN gives NaN; +inf gives +inf; -inf gives NaN (0 times infinity); every finite x gives a finite y and y'.
 // A result of the tanh form below 2^-124 may be -0 instead.
@@ -39,16 +41,17 @@ struct Gelu {
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
 
-  // To first order y' is off by up to 8 u (at x = 1.5), and by 2 u at x = -0.75, where it vanishes and a sixteenth of
-  // the tensor's mean, about 1/30, stands in for it.
+  // To first order y' of the tanh form is off by up to 8 u (at x = 1.5), of the erf form by 3 u (at x = 1.4), and both
+  // by 2 u at x = -0.75, where y' vanishes and a sixteenth of the tensor's mean, about 1/30, stands in for it.
   double gradient_k(const In&) const { return 96; }
-  // tanh: an exponential, a division and 6 more; erf: 4. Their derivatives take about twice that.
+  // tanh: an exponential, a division and 6 more, and about twice that for the derivative; erf: nine fma for either, and
+  // 2 or 3 more.
   Cost cost(const In& in) const {
-    return traffic((kind == GeluKind::tanh ? 8.0 : 4.0) * double(in.x.count()), in, infer(in));
+    return traffic((kind == GeluKind::tanh ? 8.0 : 20.0) * double(in.x.count()), in, infer(in));
   }
   Cost backward_cost(const In& in) const {  // reads x and dy
     const double bytes = double(in.x.bytes());
-    return {(kind == GeluKind::tanh ? 14.0 : 9.0) * double(in.x.count()), 2 * bytes, bytes};
+    return {(kind == GeluKind::tanh ? 14.0 : 19.0) * double(in.x.count()), 2 * bytes, bytes};
   }
 
   static std::vector<Case<Gelu>> cases() {

@@ -1,5 +1,6 @@
 #include "kernels/philox_fill/philox_fill.h"
 
+#include "kernels/core/math.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/philox_simd.h"
 

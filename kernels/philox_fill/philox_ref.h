@@ -8,17 +8,18 @@
 
 namespace dr {
 
-// z of Box and Muller from the same 24-bit uniforms, and the error of its f32 form in units of 2^-24.
+// z of Box and Muller from the same u and y as the f32 form, and that form's error in units of 2^-24. Radius and point
+// of the circle are each accurate relative to themselves, so z is as well: their errors and that of the product.
 struct ReferenceNormal {
   double z, error;
 };
 inline ReferenceNormal reference_normal(const PhiloxWords& w, int word) {
-  const double u = (double(w.x[word & ~1] >> 8) + 1) / 16777216, v = double(w.x[word | 1] >> 8) / 16777216;
-  const double radius = std::sqrt(-2 * std::log(u)), angle = 2 * std::numbers::pi * v;
-  const double own = word & 1 ? std::sin(angle) : std::cos(angle), other = word & 1 ? std::cos(angle) : std::sin(angle);
-  // Radius: the logarithm's rounding, halved by the root, and the root's own. Angle: 0.5 for the constant, 1 for the
-  // product. Then the cosine's and the last product's.
-  return {radius * own, radius * (1.5 * std::fabs(own) + 1.5 * angle * std::fabs(other) + 2 * std::fabs(own))};
+  const uint32_t first = w.x[word & ~1], second = w.x[word | 1];
+  const double radius = std::sqrt(-2 * std::log(double(uniform_above_zero(first))));
+  const double angle = std::numbers::pi / 4 * double(circle_argument(second));
+  const bool sine = bool(second & 2) != bool(word & 1);
+  const double z = radius * (sine ? std::sin(angle) : second & 1 ? -std::cos(angle) : std::cos(angle));
+  return {z, std::fabs(z) * (kRadiusError + (sine ? kSinError : kCosError) + 1) * (1 + 0x1p-20)};  // second order
 }
 
 }  // namespace dr
