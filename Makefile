@@ -103,13 +103,13 @@ test: deps check
 	@$(BUILD)/run_tests --gtest_brief=1
 
 test-ops: deps
-	@$(MAKE) -j$(JOBS) $(BUILD)/run_tests
+	@$(MAKE) -j$(JOBS) $(BUILD)/dreamroad build/dreamroad $(BUILD)/run_tests
 	@$(BUILD)/run_tests --gtest_brief=1 --gtest_filter='*Ops*/$(OP)__*'
 
 demo: build
 	@mkdir -p out/demo
 	@build/dreamroad audit --json out/demo/audit.json
-	@build/dreamroad bench --json out/demo/bench.json
+	@build/dreamroad bench --seconds 0.1 --json out/demo/bench.json
 
 audit: build
 	@mkdir -p out

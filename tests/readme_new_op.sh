@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-git ls-files -z | xargs -0 cp --parents -t "$scratch"
+git ls-files -z | xargs -0 cp -p --parents -t "$scratch"
 if [ -d build/release ]; then mkdir -p "$scratch/build" && cp -a build/release "$scratch/build/"; fi  # objects that need no rebuild
 cd "$scratch"
 awk '
