@@ -20,8 +20,7 @@ void add_common(CLI::App& command, Common& c) {
   command.add_option("--ledger", c.ledger, "record a hash of every tensor of every op call in this file");
   command.add_flag("--profile", c.profile, "print a roofline table; with --out also trace.json for Perfetto");
   command.add_flag("--quiet", c.quiet, "print the result only");
-  command.set_config("--config", "", "TOML file with any of these options");
-  command.allow_config_extras(CLI::config_extras_mode::error);
+  command.add_option("--config", c.config, "TOML file with any of these options; the command line wins");
 }
 
 Backend Common::backend() const {

@@ -20,7 +20,7 @@ struct Common {
   std::string isa;  // empty: the best that this processor runs
   int threads = 0;  // 0: one per core
   uint64_t seed = 1;
-  std::string out, json, ledger;
+  std::string out, json, ledger, config;
   bool profile = false, quiet = false;
 
   // The CPU backend that was asked for. Throws dr::Error where the device, the math tier or the instruction set is not
@@ -29,7 +29,7 @@ struct Common {
   RuntimeOptions runtime() const;
 };
 
-// Adds the common options, and --config, to a subcommand.
+// Adds the common options to a subcommand. main has replaced --config FILE by the options in the file by then.
 void add_common(CLI::App& command, Common& common);
 
 // Writes under a temporary name first, so that a failure leaves no half file; throws dr::Error with file and reason.
