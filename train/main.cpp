@@ -1,6 +1,5 @@
 // The command line: one binary, one subcommand per task.
 
-#include <algorithm>
 #include <cstdio>
 
 #include "io/nearest.h"
@@ -23,30 +22,6 @@ std::string suggestion(const CLI::App& app, const std::string& written) {
   return dr::nearest(written, names);
 }
 
-// The arguments with `--config FILE` replaced by the options that the file names and the command line does not.
-std::vector<std::string> arguments(int argc, char** argv) {
-  std::vector<std::string> args, files;
-  for (int i = 1; i < argc; i++) {
-    const std::string arg = argv[i];
-    if (arg == "--config" && i + 1 < argc) files.emplace_back(argv[++i]);
-    else if (arg.starts_with("--config=")) files.push_back(arg.substr(9));
-    else args.push_back(arg);
-  }
-  const std::vector<std::string> given = args;
-  for (const std::string& file : files)
-    for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_file(file)) {
-      const std::string option = "--" + item.fullname();
-      bool overridden = false;
-      for (const std::string& g : given) overridden |= g == option || g.starts_with(option + "=");
-      if (overridden) continue;
-      for (const std::string& value : item.inputs)
-        if (value == "true") args.push_back(option);
-        else if (value != "false") args.push_back(option + "=" + value);
-    }
-  std::reverse(args.begin(), args.end());  // the order that CLI11 takes
-  return args;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -60,7 +35,7 @@ int main(int argc, char** argv) {
   dr::cli::add_bench(app, body);
 
   try {
-    app.parse(arguments(argc, argv));
+    app.parse(dr::cli::arguments({argv + 1, argv + argc}));
     if (list) return dr::cli::list_ops();
     if (!body) {
       std::printf("%s", app.help().c_str());

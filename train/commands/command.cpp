@@ -1,5 +1,6 @@
 #include "train/commands/command.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -21,6 +22,29 @@ void add_common(CLI::App& command, Common& c) {
   command.add_flag("--profile", c.profile, "print a roofline table; with --out also trace.json for Perfetto");
   command.add_flag("--quiet", c.quiet, "print the result only");
   command.add_option("--config", c.config, "TOML file with any of these options; the command line wins");
+}
+
+std::vector<std::string> arguments(const std::vector<std::string>& command_line) {
+  std::vector<std::string> args, files;
+  for (size_t i = 0; i < command_line.size(); i++) {
+    const std::string& arg = command_line[i];
+    if (arg == "--config" && i + 1 < command_line.size()) files.push_back(command_line[++i]);
+    else if (arg.starts_with("--config=")) files.push_back(arg.substr(9));
+    else args.push_back(arg);
+  }
+  const std::vector<std::string> given = args;
+  for (const std::string& file : files)
+    for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_file(file)) {
+      const std::string option = "--" + item.fullname();
+      bool overridden = false;
+      for (const std::string& g : given) overridden |= g == option || g.starts_with(option + "=");
+      if (overridden) continue;
+      for (const std::string& value : item.inputs)
+        if (value == "true") args.push_back(option);
+        else if (value != "false") args.push_back(option + "=" + value);
+    }
+  std::reverse(args.begin(), args.end());
+  return args;
 }
 
 Backend Common::backend() const {

@@ -29,7 +29,11 @@ struct Common {
   RuntimeOptions runtime() const;
 };
 
-// Adds the common options to a subcommand. main has replaced --config FILE by the options in the file by then.
+// The command line without `--config FILE`, but with the options that the TOML file names and the command line does not;
+// last first, the order that CLI11's parse takes. Throws CLI::FileError where the file cannot be read.
+std::vector<std::string> arguments(const std::vector<std::string>& command_line);
+
+// Adds the common options to a subcommand. --config is listed for --help alone: arguments() has replaced it by then.
 void add_common(CLI::App& command, Common& common);
 
 // Writes under a temporary name first, so that a failure leaves no half file; throws dr::Error with file and reason.
