@@ -30,8 +30,28 @@ namespace dr {
 template <Op... O>
 struct OpList {};
 
-using AllOps = OpList<AdaLN, AdamW, Add, Attention, AttentionDecode, ChannelCapacity, ClipScale, EulerStep, FlowLoss,
-                      FlowMix, GatedResidual, GaussianBottleneck, Gelu, GradNorm, GuidedEulerStep, LayerNorm, Linear,
-                      LinearGatedResidual, LinearGelu, MatMul, PhiloxFill>;
+using AllOps = OpList<
+    AdaLN,
+    AdamW,
+    Add,
+    Attention,
+    AttentionDecode,
+    ChannelCapacity,
+    ClipScale,
+    EulerStep,
+    FlowLoss,
+    FlowMix,
+    GatedResidual,
+    GaussianBottleneck,
+    Gelu,
+    GradNorm,
+    GuidedEulerStep,
+    LayerNorm,
+    Linear,
+    LinearGatedResidual,
+    LinearGelu,
+    MatMul,
+    PhiloxFill
+>;
 
 }  // namespace dr

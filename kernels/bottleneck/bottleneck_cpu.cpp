@@ -23,19 +23,6 @@ struct Rows {
   }
   int64_t offset(const View& x, int64_t r) const { return r / per_sample * x.stride(0) + r % per_sample * cols; }
   Sizes sizes() const { return rows == 1 ? Sizes{cols} : Sizes{rows, cols}; }
-
-  // f(row, column, n) over runs of at most kPiece elements of one row.
-  template <class F>
-  void for_pieces(Context& ctx, bool stream, F&& f) const {
-    const int64_t per_row = (cols + kPiece - 1) / kPiece;
-    ctx.parallel(rows * per_row, std::max<int64_t>(1, kPiece / cols), [&](int64_t b, int64_t e) {
-      for (int64_t p = b; p < e; p++) {
-        const int64_t c = p % per_row * kPiece;
-        f(p / per_row, c, std::min(kPiece, cols - c));
-      }
-      stream_fence(stream);
-    });
-  }
 };
 
 }  // namespace
@@ -59,7 +46,7 @@ void GaussianBottleneck::forward<kBackend>(Context& ctx, const In& in, const Out
   const bool aligned = noise == 0 || (first % 4 == 0 && rows.cols % 4 == 0);
   const bool stream = aligned && streams(View(out.y.data, out.y.dtype, rows.sizes()));
   with_float_type(in.x.dtype, [&]<class T>(T*) {
-    rows.for_pieces(ctx, stream, [&](int64_t r, int64_t c, int64_t n) {
+    for_pieces(ctx, rows.rows, rows.cols, kPiece, stream, [&](int64_t r, int64_t c, int64_t n) {
       const T* x = static_cast<const T*>(in.x.data) + rows.offset(in.x, r) + c;
       T* y = static_cast<T*>(out.y.data) + r * rows.cols + c;
       auto add = [&](auto&& value) {
@@ -92,7 +79,7 @@ void GaussianBottleneck::backward<kBackend>(Context& ctx, const In& in, const Ou
   const float* inv_std = in.mean ? in.inv_std.as<float>() : nullptr;
   const bool stream = streams(View(grad.x.data, grad.x.dtype, rows.sizes()));
   with_float_type(in.x.dtype, [&]<class T>(T*) {
-    rows.for_pieces(ctx, stream, [&](int64_t r, int64_t c, int64_t n) {
+    for_pieces(ctx, rows.rows, rows.cols, kPiece, stream, [&](int64_t r, int64_t c, int64_t n) {
       const T* dy = static_cast<const T*>(dout.y.data) + r * rows.cols + c;
       T* dx = static_cast<T*>(grad.x.data) + r * rows.cols + c;
       if (inv_std)

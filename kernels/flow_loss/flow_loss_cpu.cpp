@@ -12,13 +12,6 @@ namespace {
 static_assert(FlowLoss::kBlock == kRowBlock);
 int64_t blocks_of(int64_t cols) { return (cols + kRowBlock - 1) / kRowBlock; }
 
-// Asks memory for what a later iteration reads: a vector of bf16 takes so many instructions that too few loads are in
-// flight otherwise. Asking past the end is harmless.
-template <class T>
-DR_INLINE void read_ahead(const T* p) {
-  __builtin_prefetch(reinterpret_cast<const char*>(p) + 2048);
-}
-
 // The canonical sum of squares over elements [begin, end) of one row: at most one block.
 template <class P, class T>
 float block_sum(const P* pred, const T* target, int64_t begin, int64_t end) {

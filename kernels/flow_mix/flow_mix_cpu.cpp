@@ -11,26 +11,6 @@ namespace {
 
 constexpr int64_t kPiece = 16384;  // elements of parallel work
 
-// Asks memory for what a later iteration reads: a vector of bf16 takes so many instructions that too few loads are in
-// flight otherwise. Asking past the end is harmless.
-template <class T>
-DR_INLINE void read_ahead(const T* p) {
-  __builtin_prefetch(reinterpret_cast<const char*>(p) + 2048);
-}
-
-// f(row, column, n) over runs of at most kPiece elements of one row.
-template <class F>
-void for_pieces(Context& ctx, int64_t rows, int64_t cols, bool stream, F&& f) {
-  const int64_t per_row = (cols + kPiece - 1) / kPiece;
-  ctx.parallel(rows * per_row, std::max<int64_t>(1, kPiece / cols), [&](int64_t b, int64_t e) {
-    for (int64_t p = b; p < e; p++) {
-      const int64_t c = p % per_row * kPiece;
-      f(p / per_row, c, std::min(kPiece, cols - c));
-    }
-    stream_fence(stream);
-  });
-}
-
 bool streamed(const View& v, int64_t rows, int64_t cols) { return v && streams(View(v.data, v.dtype, {rows, cols})); }
 
 }  // namespace
@@ -45,7 +25,7 @@ void FlowMix::forward<kBackend>(Context& ctx, const In& in, const Out& out) cons
   const int64_t rows = in.x0.size(0), cols = in.x0.count() / rows;
   const bool stream = streamed(out.x_tau, rows, cols) && streamed(out.v, rows, cols);
   with_float_type(in.x0.dtype, [&]<class T>(T*) {
-    for_pieces(ctx, rows, cols, stream, [&](int64_t r, int64_t c, int64_t n) {
+    for_pieces(ctx, rows, cols, kPiece, stream, [&](int64_t r, int64_t c, int64_t n) {
       const float level = in.tau.as<float>()[r * in.tau.stride(0)];
       const f32v tau = splat(level), rest = splat(1.f - level);
       const T* x0 = static_cast<const T*>(in.x0.data) + r * in.x0.stride(0) + c;
@@ -75,7 +55,7 @@ void FlowMix::backward<kBackend>(Context& ctx, const In& in, const Out&, const O
     };
     if ((grad.x0 || grad.eps) && cols > 0) {
       const bool stream_x = streamed(grad.x0, rows, cols), stream_e = streamed(grad.eps, rows, cols);
-      for_pieces(ctx, rows, cols, stream_x || stream_e, [&](int64_t r, int64_t c, int64_t n) {
+      for_pieces(ctx, rows, cols, kPiece, stream_x || stream_e, [&](int64_t r, int64_t c, int64_t n) {
         const float level = in.tau.as<float>()[r * in.tau.stride(0)];
         const f32v tau = splat(level), rest = splat(1.f - level);
         const int64_t begin = r * cols + c;

@@ -10,26 +10,6 @@ namespace {
 
 constexpr int64_t kPiece = 16384;  // elements of parallel work
 
-// Asks memory for what a later iteration reads: a vector of bf16 takes so many instructions that too few loads are in
-// flight otherwise. Asking past the end is harmless.
-template <class T>
-DR_INLINE void read_ahead(const T* p) {
-  __builtin_prefetch(reinterpret_cast<const char*>(p) + 2048);
-}
-
-// f(row, column, n) over runs of at most kPiece elements of one row.
-template <class F>
-void for_pieces(Context& ctx, int64_t rows, int64_t cols, bool stream, F&& f) {
-  const int64_t per_row = (cols + kPiece - 1) / kPiece;
-  ctx.parallel(rows * per_row, std::max<int64_t>(1, kPiece / cols), [&](int64_t b, int64_t e) {
-    for (int64_t p = b; p < e; p++) {
-      const int64_t c = p % per_row * kPiece;
-      f(p / per_row, c, std::min(kPiece, cols - c));
-    }
-    stream_fence(stream);
-  });
-}
-
 }  // namespace
 }  // namespace DR_ISA
 
@@ -46,7 +26,7 @@ void GuidedEulerStep::forward<kBackend>(Context& ctx, const In& in, const Out& o
   const bool stream = streams(View(out.y.data, out.y.dtype, rows == 1 ? Sizes{cols} : Sizes{rows, cols}));
   with_float_type(in.x.dtype, [&]<class X>(X*) {
     with_float_type(in.c.dtype, [&]<class V>(V*) {
-      for_pieces(ctx, rows, cols, stream, [&](int64_t r, int64_t col, int64_t n) {
+      for_pieces(ctx, rows, cols, kPiece, stream, [&](int64_t r, int64_t col, int64_t n) {
         const X* x = static_cast<const X*>(in.x.data) + r * in.x.stride(0) + col;
         const V* c = static_cast<const V*>(in.c.data) + r * in.c.stride(0) + col;
         const V* u = static_cast<const V*>(in.u.data) + r * in.u.stride(0) + col;
@@ -74,7 +54,7 @@ void GuidedEulerStep::backward<kBackend>(Context& ctx, const In& in, const Out&,
   const bool stream_x = streamed(grad.x), stream_c = streamed(grad.c), stream_u = streamed(grad.u);
   with_float_type(in.x.dtype, [&]<class X>(X*) {
     with_float_type(in.c.dtype, [&]<class V>(V*) {
-      for_pieces(ctx, 1, count, stream_x || stream_c || stream_u, [&](int64_t, int64_t col, int64_t n) {
+      for_pieces(ctx, 1, count, kPiece, stream_x || stream_c || stream_u, [&](int64_t, int64_t col, int64_t n) {
         const X* dy = static_cast<const X*>(dout.y.data) + col;
         // One gradient after another: the piece of dy stays in the first-level caches.
         if (grad.x) {
