@@ -13,7 +13,9 @@
 //   scratch_bytes(in, threads)      scratch that forward and backward need (the larger of the two)
 //   forward<B>, backward<B>         overwrite their outputs; read only In, saved Out and OutGrad
 //   reference(in, out, bound)       the formula in double: every floating View is f64. bound = k * sum |terms| of each
-//                                   output element, in units of u = 2^-24; the k is justified beside it
+//                                   output element, in units of u = 2^-24; the k is justified beside it. An integer
+//                                   output is exact unless its bound is written, in whole units. Infinity: the element
+//                                   lies too close to a discontinuity to be decided (a tenth of them at most)
 //   gradient_k(in)                  k for gradients: the harness takes sum |terms| from central differences of reference
 //   cost(in), backward_cost(in)     FLOPs and compulsory traffic
 //   cases()                         ordinary, awkward, empty, adversarial; and those that bench times
