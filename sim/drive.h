@@ -1,0 +1,53 @@
+#pragma once
+// A recorded drive of the built-in world: what a segment file holds. Physics, poses and actions at 20 Hz, frames at 5 Hz;
+// the frame with index i belongs to the pose with index 4 i.
+
+#include "sim/camera.h"
+#include "sim/driver/expert.h"
+#include "sim/scene/scene.h"
+
+namespace dr::sim {
+
+inline constexpr double kStepS = 0.05;      // 20 Hz
+inline constexpr int kStepsPerFrame = 4;    // 5 Hz
+inline constexpr int kSegmentSteps = 1200;  // a segment is one minute
+
+struct DriveSettings {
+  uint64_t seed = 1;
+  int segments = 1;                     // minutes
+  Camera camera = Camera::wide();
+  bool depth = true, labels = true;
+  bool with_noise = true;               // of the driver
+  double lane_change_period_s = 25;     // on average, where the road has lanes to change to; 0: none
+};
+
+// One pose or action each 50 ms.
+struct DriveLog {
+  std::vector<VehicleState> states;
+  std::vector<Action> actions;          // actions[i] leads from states[i] to states[i + 1]
+  std::vector<Desire> desires;          // a pulse at the step where it is asked
+  std::vector<float> lane_offset_m;     // to the right of the centre of the lane that is driven or changed to
+  std::vector<int> lane;
+};
+
+class Drive {
+ public:
+  // Makes the road and the scene and drives it; no images yet.
+  explicit Drive(const DriveSettings& settings);
+
+  const DriveSettings& settings() const { return settings_; }
+  const Scene& scene() const { return scene_; }
+  const DriveLog& log() const { return log_; }
+  int frames() const { return settings_.segments * kSegmentSteps / kStepsPerFrame; }
+
+  // Frames [first, first + count) as the camera sees them.
+  SceneTables::Images render(Runtime& runtime, int first, int count) const;
+
+ private:
+  DriveSettings settings_;
+  Scene scene_;
+  DriveLog log_;
+  mutable std::optional<SceneTables> tables_;  // made at the first image
+};
+
+}  // namespace dr::sim
