@@ -1,7 +1,7 @@
 # dreamroad: bare `make` explains itself. Everything is built under build/<CONFIG>/.
 
 # ---- what the build needs: every Debian package, once ----
-PACKAGES := g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libmpfr-dev
+PACKAGES := g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libmpfr-dev libstb-dev libtomlplusplus-dev
 
 CONFIG ?= release
 BUILD  := build/$(CONFIG)
