@@ -2,6 +2,7 @@
 // A recorded drive of the built-in world: what a segment file holds. Physics, poses and actions at 20 Hz, frames at 5 Hz;
 // the frame with index i belongs to the pose with index 4 i.
 
+#include "io/log.h"
 #include "sim/camera.h"
 #include "sim/driver/expert.h"
 #include "sim/scene/scene.h"
@@ -10,13 +11,12 @@ namespace dr::sim {
 
 inline constexpr double kStepS = 0.05;      // 20 Hz
 inline constexpr int kStepsPerFrame = 4;    // 5 Hz
-inline constexpr int kSegmentSteps = 1200;  // a segment is one minute
+inline constexpr int kSegmentFrames = 300;  // a segment is one minute
 
 struct DriveSettings {
   uint64_t seed = 1;
-  int segments = 1;                     // minutes
+  double seconds = 60;                  // up to an hour; rounded down to whole frames
   Camera camera = Camera::wide();
-  bool depth = true, labels = true;
   bool with_noise = true;               // of the driver
   double lane_change_period_s = 25;     // on average, where the road has lanes to change to; 0: none
 };
@@ -38,10 +38,14 @@ class Drive {
   const DriveSettings& settings() const { return settings_; }
   const Scene& scene() const { return scene_; }
   const DriveLog& log() const { return log_; }
-  int frames() const { return settings_.segments * kSegmentSteps / kStepsPerFrame; }
+  int frames() const { return int(log_.states.size()) / kStepsPerFrame; }
+  int segments() const { return (frames() + kSegmentFrames - 1) / kSegmentFrames; }  // the last may be shorter
 
   // Frames [first, first + count) as the camera sees them.
   SceneTables::Images render(Runtime& runtime, int first, int count) const;
+
+  // One segment with its images; depth and labels where they are asked for.
+  DrivingLog segment(Runtime& runtime, int index, bool depth, bool labels) const;
 
  private:
   DriveSettings settings_;

@@ -129,9 +129,9 @@ TEST(Drive, ImagesShowTheRoadTheVehicleIsOn) {
 
 TEST(Drive, RefusesWhatItHasNot) {
   DriveSettings settings;
-  settings.segments = 0;
+  settings.seconds = 0;
   EXPECT_THROW(Drive{settings}, Error);
-  settings.segments = 1;
+  settings.seconds = 60;
   Runtime runtime;
   EXPECT_THROW(Drive(settings).render(runtime, 299, 2), Error);
 }

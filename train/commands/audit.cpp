@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "io/file.h"
 #include "io/nearest.h"
 #include "kernels/core/backends.h"
 #include "kernels/core/philox.h"

@@ -1,9 +1,6 @@
 #include "train/commands/command.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 
 namespace dr::cli {
 
@@ -55,20 +52,6 @@ Backend Common::backend() const {
 RuntimeOptions Common::runtime() const {
   const DeviceKind kind = parse_device(device);
   return {.device = kind, .cpu_isa = isa, .math = parse_math(math, kind), .threads = threads};
-}
-
-void write_file(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".partial";
-  std::FILE* f = std::fopen(temporary.c_str(), "wb");
-  CHECK(f != nullptr, "{}: cannot be written: {}", path, std::strerror(errno));
-  const bool written = std::fwrite(text.data(), 1, text.size(), f) == text.size() && std::fflush(f) == 0;
-  const int why = errno;
-  std::fclose(f);
-  if (!written || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int reason = written ? errno : why;
-    std::remove(temporary.c_str());
-    fail("{}: cannot be written: {}", path, std::strerror(reason));
-  }
 }
 
 }  // namespace dr::cli

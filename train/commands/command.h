@@ -36,14 +36,12 @@ std::vector<std::string> arguments(const std::vector<std::string>& command_line)
 // Adds the common options to a subcommand. --config is listed for --help alone: arguments() has replaced it by then.
 void add_common(CLI::App& command, Common& common);
 
-// Writes under a temporary name first, so that a failure leaves no half file; throws dr::Error with file and reason.
-void write_file(const std::string& path, const std::string& text);
-
 // The chosen subcommand stores its body here; main calls it and returns what it returns.
 using Body = std::function<int()>;
 
 void add_audit(CLI::App& app, Body& body);
 void add_bench(CLI::App& app, Body& body);
+void add_simulate(CLI::App& app, Body& body);
 int list_ops();
 
 }  // namespace dr::cli
