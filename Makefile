@@ -1,7 +1,8 @@
 # dreamroad: bare `make` explains itself. Everything is built under build/<CONFIG>/.
 
 # ---- what the build needs: every Debian package, once ----
-PACKAGES := g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libmpfr-dev libstb-dev libtomlplusplus-dev
+PACKAGES := g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libmpfr-dev libstb-dev libtomlplusplus-dev \
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev pkgconf
 
 CONFIG ?= release
 BUILD  := build/$(CONFIG)
@@ -38,6 +39,10 @@ DEFINES := $(ISAS:%=-DDR_WITH_%)
 # GCC 12 calls the undefined operand inside its own AVX-512 intrinsics "maybe uninitialized" (PR 105593), and warns of an
 # ABI that changes with the vector width although no vector crosses a translation unit.
 KERNEL_FLAGS := $(KERNEL_OPT) -Wno-psabi -Wno-maybe-uninitialized -Wno-uninitialized
+
+# FFmpeg is optional: without it io/video.cpp says so when it is asked for a video.
+FFMPEG_LIBS := $(shell pkg-config --libs libavformat libavcodec libavutil libswscale 2>/dev/null)
+$(BUILD)/io/video.o: EXTRA := $(if $(FFMPEG_LIBS),-DDR_WITH_FFMPEG)
 
 # ---- sources ----
 KERNEL_SRC := $(shell find kernels tests -name '*_cpu.cpp' | sort)
@@ -80,6 +85,7 @@ help:
 	@echo "  packages: $$(tests/missing_packages.sh $(PACKAGES) | sed 's/^$$/all present/; s/^\(..*\)/missing: \1/')"
 	@echo "  nvcc: $$(nvcc --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\),.*/\1/p' | grep . || echo 'not found')"
 	@echo "  HIP: $$(hipcc --version 2>/dev/null | head -n 1 | grep . || echo 'not found')"
+	@echo "  FFmpeg: $(if $(FFMPEG_LIBS),$$(pkg-config --modversion libavformat | sed 's/^/libavformat /'),not found)"
 	@echo "  MPI: $$(mpirun --version 2>/dev/null | head -n 1 | grep . || echo 'not found')"
 
 # Installs only what is missing, so that a prepared machine needs neither root nor a network.
@@ -143,20 +149,20 @@ clean:
 # ---- rules ----
 $(BUILD)/dreamroad: $(APP_OBJ) $(LIB_OBJ)
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $^
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ $(FFMPEG_LIBS)
 $(BUILD)/run_tests: $(TEST_OBJ) $(LIB_OBJ) $(filter-out $(BUILD)/train/main.o,$(APP_OBJ))
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lgtest
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lgtest $(FFMPEG_LIBS)
 $(BUILD)/prove_math: $(PROVE_OBJ) $(LIB_OBJ)
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp $(FFMPEG_LIBS)
 
 build/dreamroad: FORCE
 	@mkdir -p build && ln -sfn $(CONFIG)/dreamroad $@
 
 # Changing the flags or the list of instruction sets rebuilds what they touch.
 $(BUILD)/flags: FORCE
-	@mkdir -p $(@D); echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES)' | cmp -s - $@ || echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES)' > $@
+	@mkdir -p $(@D); echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES) $(FFMPEG_LIBS)' | cmp -s - $@ || echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES) $(FFMPEG_LIBS)' > $@
 
 define isa_rule
 $(BUILD)/%_cpu.$(1).o: %_cpu.cpp $(BUILD)/flags
@@ -167,6 +173,6 @@ $(foreach isa,$(PROOF_ISAS),$(eval $(call isa_rule,$(isa))))
 
 $(BUILD)/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D); echo "  $@"
-	$(Q)$(CXX) $(COMMON) $(OPT) $(DEFINES) -c $< -o $@
+	$(Q)$(CXX) $(COMMON) $(OPT) $(DEFINES) $(EXTRA) -c $< -o $@
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(APP_OBJ) $(TEST_OBJ) $(PROVE_OBJ))

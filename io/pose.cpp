@@ -86,8 +86,9 @@ std::vector<Pose> checked_poses(std::vector<Pose> poses, const std::string& wher
           p.at[0], p.at[1], p.at[2], p.turn[0], p.turn[1], p.turn[2], p.turn[3]);
     norm = std::sqrt(norm);
     CHECK(std::fabs(norm - 1) < 1e-3, "{}: the quaternion of pose {} has length {}; 1 is expected", where, i, norm);
-    if (std::fabs(norm - 1) > 1e-15 || p.turn[0] < 0)  // leaves what is unit already as it is
-      for (double& v : p.turn) v /= p.turn[0] < 0 ? -norm : norm;
+    const double scale = p.turn[0] < 0 ? -norm : norm;
+    if (std::fabs(scale - 1) > 1e-15)  // leaves what is unit already as it is
+      for (double& v : p.turn) v /= scale;
   }
   return poses;
 }
