@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "io/file.h"
 #include "io/nearest.h"
 #include "kernels/harness/bench.h"
 #include "train/commands/command.h"

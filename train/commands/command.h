@@ -30,14 +30,12 @@ struct Common {
 };
 
 // The command line without `--config FILE`, but with the options that the TOML file names and the command line does not;
-// last first, the order that CLI11's parse takes. Throws CLI::FileError where the file cannot be read.
-std::vector<std::string> arguments(const std::vector<std::string>& command_line);
+// last first, the order that CLI11's parse takes. The file is checked against the options of the subcommand that the
+// command line names: an unknown key, a value of the wrong type or out of range throws dr::Error with file and line.
+std::vector<std::string> arguments(const CLI::App& app, const std::vector<std::string>& command_line);
 
 // Adds the common options to a subcommand. --config is listed for --help alone: arguments() has replaced it by then.
 void add_common(CLI::App& command, Common& common);
-
-// Writes under a temporary name first, so that a failure leaves no half file; throws dr::Error with file and reason.
-void write_file(const std::string& path, const std::string& text);
 
 // The chosen subcommand stores its body here; main calls it and returns what it returns.
 using Body = std::function<int()>;
