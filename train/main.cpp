@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   dr::cli::Body body;
   dr::cli::add_audit(app, body);
   dr::cli::add_bench(app, body);
+  dr::cli::add_inspect(app, body);
 
   try {
     app.parse(dr::cli::arguments(app, {argv + 1, argv + argc}));
