@@ -41,12 +41,13 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
-bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
-
-bool is_own_output(const struct stat& info) {
+// The descriptor through which the program prints to this file, or -1. A second one would not share its position, and
+// what the two write would lie on each other.
+int own_output(const struct stat& info) {
   struct stat own;
-  return (fstat(STDOUT_FILENO, &own) == 0 && same_file(info, own)) ||
-         (fstat(STDERR_FILENO, &own) == 0 && same_file(info, own));
+  for (int fd : {STDOUT_FILENO, STDERR_FILENO})
+    if (fstat(fd, &own) == 0 && own.st_dev == info.st_dev && own.st_ino == info.st_ino) return fd;
+  return -1;
 }
 
 }  // namespace
@@ -91,8 +92,12 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), target_(path_
   int fd = -1;
   const bool exists = stat(path_.c_str(), &info) == 0;
   CHECK(!exists || !S_ISDIR(info.st_mode), "{}: is a folder; accepted: the name of a file", path_);
-  if (exists && (!S_ISREG(info.st_mode) || is_own_output(info))) {
-    fd = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  const int own = exists ? own_output(info) : -1;
+  if (own >= 0) {
+    std::fflush(stdout);
+    fd = dup(own);
+  } else if (exists && !S_ISREG(info.st_mode)) {
+    fd = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   } else {
     std::error_code ignored;
     if (exists) target_ = std::filesystem::canonical(path_, ignored).string();

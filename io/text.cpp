@@ -66,4 +66,24 @@ std::string byte_count(uint64_t bytes) {
   return format("{:.{}f} {}", v, v < 10 ? 2 : v < 100 ? 1 : 0, unit);
 }
 
+size_t character_count(std::string_view text) {
+  return size_t(std::count_if(text.begin(), text.end(), [](char c) { return (uint8_t(c) & 0xc0) != 0x80; }));
+}
+
+std::string aligned(const std::vector<std::vector<std::string>>& rows, std::string_view columns) {
+  std::vector<size_t> widths(columns.size());
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); i++) widths[i] = std::max(widths[i], character_count(row[i]));
+  std::string s;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); i++) {
+      const std::string space(widths[i] - character_count(row[i]), ' ');
+      line += (i ? "  " : "") + (columns[i] == 'r' ? space + row[i] : row[i] + space);
+    }
+    s += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return s;
+}
+
 }  // namespace dr

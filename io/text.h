@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace dr {
 
@@ -18,5 +19,12 @@ bool is_utf8(std::string_view text);
 // 1234567890 as "1,234,567,890", and as "1.15 GiB".
 std::string with_commas(uint64_t n);
 std::string byte_count(uint64_t bytes);
+
+// Columns as wide as their longest cell, two spaces apart; `columns` has a letter for each, 'l' or 'r' for the
+// side where they are flush. A row may be shorter than the first.
+std::string aligned(const std::vector<std::vector<std::string>>& rows, std::string_view columns);
+
+// Characters of valid UTF-8, which is what a terminal's columns come to for most scripts.
+size_t character_count(std::string_view text);
 
 }  // namespace dr

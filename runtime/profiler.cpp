@@ -1,7 +1,6 @@
 #include "runtime/profiler.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #ifdef DR_WITH_cuda
 #include <nvtx3/nvToolsExt.h>
@@ -80,14 +79,6 @@ std::string Profiler::chrome_trace() const {
         e.cost.bytes_read + e.cost.bytes_written);
   }
   return s + "\n]}\n";
-}
-
-void Profiler::write_chrome_trace(const std::string& path) const {
-  const std::string text = chrome_trace();
-  std::FILE* f = std::fopen(path.c_str(), "wb");
-  CHECK(f, "{}: the trace cannot be written", path);
-  const bool written = std::fwrite(text.data(), 1, text.size(), f) == text.size();
-  CHECK((std::fclose(f) == 0) && written, "{}: the trace was not written completely", path);
 }
 
 }  // namespace dr

@@ -34,7 +34,6 @@ class Profiler {
   // Slowest first: op, calls, ms, TFLOP/s, GB/s, % of peak (an unknown peak prints "-").
   std::string table(const Peaks& peaks = {}) const;
   std::string chrome_trace() const;                       // JSON
-  void write_chrome_trace(const std::string& path) const;
 
  private:
   using Clock = std::chrono::steady_clock;

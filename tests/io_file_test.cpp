@@ -98,6 +98,23 @@ TEST(AtomicFile, WritesToADeviceWithoutReplacingIt) {
   EXPECT_EQ(error_of([] { write_file("/dev/full", "x"); }), "/dev/full: cannot be written: No space left on device");
 }
 
+TEST(AtomicFile, TakesItsTurnInTheProgramsOwnOutput) {
+  Folder folder;
+  const std::string path = folder.file("out");
+  std::fflush(stdout);
+  const int before = dup(STDOUT_FILENO);
+  std::FILE* out = std::fopen(path.c_str(), "wb");
+  dup2(fileno(out), STDOUT_FILENO);
+  std::printf("before, ");
+  write_file(path, "the file, ");
+  std::printf("after");
+  std::fflush(stdout);
+  dup2(before, STDOUT_FILENO);
+  close(before);
+  std::fclose(out);
+  EXPECT_EQ(folder.read("out"), "before, the file, after");
+}
+
 TEST(AtomicFile, RefusesAFolderThatCannotBeWritten) {
   Folder folder;
   folder.write("file", "");

@@ -34,9 +34,10 @@ int main(int argc, char** argv) {
   dr::cli::add_audit(app, body);
   dr::cli::add_bench(app, body);
   dr::cli::add_simulate(app, body);
+  dr::cli::add_inspect(app, body);
 
   try {
-    app.parse(dr::cli::arguments({argv + 1, argv + argc}));
+    app.parse(dr::cli::arguments(app, {argv + 1, argv + argc}));
     if (list) return dr::cli::list_ops();
     if (!body) {
       std::printf("%s", app.help().c_str());

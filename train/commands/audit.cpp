@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
 
 #include "io/file.h"
@@ -111,8 +110,8 @@ void profile(const std::vector<TestCase>& cases, const Common& common) {
   ThreadPool pool(common.threads);
   std::printf("%s", runtime.profiler->table(harness::measure_peaks(ctx.backend, pool)).c_str());
   if (!common.out.empty()) {
-    std::filesystem::create_directories(common.out);
-    runtime.profiler->write_chrome_trace(common.out + "/trace.json");
+    create_folder(common.out);
+    write_file(common.out + "/trace.json", runtime.profiler->chrome_trace());
   }
 }
 

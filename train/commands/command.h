@@ -29,9 +29,10 @@ struct Common {
   RuntimeOptions runtime() const;
 };
 
-// The command line without `--config FILE`, but with the options that the TOML file names and the command line does not;
-// last first, the order that CLI11's parse takes. Throws CLI::FileError where the file cannot be read.
-std::vector<std::string> arguments(const std::vector<std::string>& command_line);
+// The command line without `--config FILE`, but with the options that the TOML file names and the command line does
+// not; last first, the order that CLI11's parse takes. The file is checked against the options of the subcommand that
+// the command line names: an unknown key, a value of the wrong type or out of range throws dr::Error with file and line.
+std::vector<std::string> arguments(const CLI::App& app, const std::vector<std::string>& command_line);
 
 // Adds the common options to a subcommand. --config is listed for --help alone: arguments() has replaced it by then.
 void add_common(CLI::App& command, Common& common);
@@ -42,6 +43,7 @@ using Body = std::function<int()>;
 void add_audit(CLI::App& app, Body& body);
 void add_bench(CLI::App& app, Body& body);
 void add_simulate(CLI::App& app, Body& body);
+void add_inspect(CLI::App& app, Body& body);
 int list_ops();
 
 }  // namespace dr::cli
