@@ -26,6 +26,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/mul/mul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/slice/slice.h"
 
 namespace dr {
@@ -57,6 +58,7 @@ using AllOps = OpList<
     MatMul,
     Mul,
     PhiloxFill,
+    Reduce,
     Slice
 >;
 

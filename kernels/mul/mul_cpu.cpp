@@ -42,44 +42,38 @@ void backward_elements(Context& ctx, const Mul::In& in, const View& dz_view, con
   });
 }
 
-// Where the rows begin: f(offsets, rows), with offsets one apart in every view for the rows of a run.
-template <size_t N, class F>
-void for_factors(Context& ctx, const Mul::In& in, std::array<View, N> views, bool stream, F&& f) {
-  const int axes = Mul::row_axes(in);
-  for (View& v : views) v = leading_axes(v, axes);
-  for_runs<N>(ctx, views, stream, f, Mul::row_length(in));
-}
-
 template <class T>
 void forward_rows(Context& ctx, const Mul::In& in, const View& z_view) {
   const bool stream = streams(z_view);
+  const int axes = Mul::row_axes(in);
+  const BlockOffsets a_at(in.a, axes), b_at(in.b, axes);
   const int64_t cols = Mul::row_length(in);
-  for_factors<3>(ctx, in, {in.a, in.b, z_view}, stream, [&](const auto& begin, int64_t rows) {
-    for (int64_t r = 0; r < rows; r++) {
-      const T* a = at<const T>(in.a, begin[0] + r);
-      const f32v factor = splat(*at<const float>(in.b, begin[1] + r));
-      T* z = at<T>(z_view, begin[2] + r);
-      for_vectors(cols, [&](int64_t i, auto n) { put(z + i, load_n(a + i, n) * factor, n, stream); });
-    }
+  for_pieces(ctx, in.b.count(), cols, kRunPiece, stream, [&](int64_t r, int64_t c, int64_t count) {
+    const T* a = at<const T>(in.a, a_at(r) + c);
+    const f32v factor = splat(*at<const float>(in.b, b_at(r)));
+    T* z = at<T>(z_view, r * cols + c);
+    for_vectors(count, [&](int64_t i, auto n) { put(z + i, load_n(a + i, n) * factor, n, stream); });
   });
 }
 
 template <class T>
 void backward_rows(Context& ctx, const Mul::In& in, const View& dz_view, const Mul::Grad& grad) {
   const bool stream = grad.a && streams(grad.a);
+  const int axes = Mul::row_axes(in);
+  const BlockOffsets a_at(in.a, axes), b_at(in.b, axes);
   const int64_t cols = Mul::row_length(in);
-  const std::array<View, 5> views{in.a, in.b, dz_view, grad.a ? grad.a : dz_view, grad.b ? grad.b : in.b};
-  for_factors<5>(ctx, in, views, stream, [&](const auto& begin, int64_t rows) {
-    for (int64_t r = 0; r < rows; r++) {
-      const T *a = at<const T>(in.a, begin[0] + r), *dz = at<const T>(dz_view, begin[2] + r);
+  ctx.parallel(in.b.count(), std::max<int64_t>(1, kRunPiece / std::max<int64_t>(cols, 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      const T *a = at<const T>(in.a, a_at(r)), *dz = at<const T>(dz_view, r * cols);
       if (grad.b)
-        *at<float>(grad.b, begin[4] + r) = row_reduce(
+        grad.b.as<float>()[r] = row_reduce(
             cols, [&](f32v& acc, int64_t i, auto n) { acc = fma(load_n(dz + i, n), load_n(a + i, n), acc); });
       if (!grad.a) continue;
-      const f32v factor = splat(*at<const float>(in.b, begin[1] + r));
-      T* da = at<T>(grad.a, begin[3] + r);
+      const f32v factor = splat(*at<const float>(in.b, b_at(r)));
+      T* da = at<T>(grad.a, r * cols);
       for_vectors(cols, [&](int64_t i, auto n) { put(da + i, load_n(dz + i, n) * factor, n, stream); });
     }
+    stream_fence(stream);
   });
 }
 
