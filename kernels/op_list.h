@@ -10,6 +10,7 @@
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
+#include "kernels/concat/concat.h"
 #include "kernels/core/any_op.h"
 #include "kernels/euler_step/euler_step.h"
 #include "kernels/flow_loss/flow_loss.h"
@@ -23,8 +24,11 @@
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/mul/mul.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/ray_cast/ray_cast.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/slice/slice.h"
 
 namespace dr {
 
@@ -39,6 +43,7 @@ using AllOps = OpList<
     AttentionDecode,
     ChannelCapacity,
     ClipScale,
+    Concat,
     EulerStep,
     FlowLoss,
     FlowMix,
@@ -54,6 +59,10 @@ using AllOps = OpList<
     MatMul,
     PhiloxFill,
     RayCast
+    Mul,
+    PhiloxFill,
+    Reduce,
+    Slice
 >;
 
 }  // namespace dr
