@@ -12,6 +12,9 @@
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/concat/concat.h"
 #include "kernels/core/any_op.h"
+#include "kernels/cumsum/cumsum.h"
+#include "kernels/ema/ema.h"
+#include "kernels/embedding/embedding.h"
 #include "kernels/euler_step/euler_step.h"
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
@@ -19,16 +22,22 @@
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
+#include "kernels/lambda_returns/lambda_returns.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/mul/mul.h"
+#include "kernels/patchify/patchify.h"
+#include "kernels/percentile_ema/percentile_ema.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/silu/silu.h"
 #include "kernels/slice/slice.h"
+#include "kernels/softmax/softmax.h"
+#include "kernels/unpatchify/unpatchify.h"
 
 namespace dr {
 
@@ -44,6 +53,9 @@ using AllOps = OpList<
     ChannelCapacity,
     ClipScale,
     Concat,
+    CumSum,
+    Ema,
+    Embedding,
     EulerStep,
     FlowLoss,
     FlowMix,
@@ -52,17 +64,22 @@ using AllOps = OpList<
     Gelu,
     GradNorm,
     GuidedEulerStep,
+    LambdaReturns,
     LayerNorm,
     Linear,
     LinearGatedResidual,
     LinearGelu,
     MatMul,
-    PhiloxFill,
-    RayCast
     Mul,
+    Patchify,
+    PercentileEma,
     PhiloxFill,
+    RayCast,
     Reduce,
-    Slice
+    Silu,
+    Slice,
+    Softmax,
+    Unpatchify
 >;
 
 }  // namespace dr
