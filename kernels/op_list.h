@@ -12,6 +12,8 @@
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/concat/concat.h"
 #include "kernels/core/any_op.h"
+#include "kernels/cumsum/cumsum.h"
+#include "kernels/ema/ema.h"
 #include "kernels/euler_step/euler_step.h"
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
@@ -43,6 +45,8 @@ using AllOps = OpList<
     ChannelCapacity,
     ClipScale,
     Concat,
+    CumSum,
+    Ema,
     EulerStep,
     FlowLoss,
     FlowMix,
