@@ -110,6 +110,14 @@ void for_runs(const Context& ctx, const std::array<View, N>& views, bool stream,
   });
 }
 
+// Columns that one thread walks down the rows of a block: many, so that rows are read as far as they go, but few enough
+// to leave work for every thread. At most kWidestStrip; a multiple of 64 but for the last strip.
+inline constexpr int64_t kWidestStrip = 1024;
+inline int64_t strip_width(const Context& ctx, int64_t blocks, int64_t columns) {
+  const int64_t wanted = blocks >= 2 * ctx.threads() ? 1 : 2 * ctx.threads();
+  return std::clamp<int64_t>(columns / wanted / 64 * 64, 64, kWidestStrip);
+}
+
 // ---- bytes ----
 
 // to[i] = line(i) for i < n: whole cache lines past the caches where `stream`, and the caller fences; `bytes(i, count)`

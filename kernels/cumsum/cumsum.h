@@ -1,13 +1,13 @@
 #pragma once
-// Cumulative sum along one axis.
+// Running sum along an axis.
 //
-//   y[.., i, ..] = sum over j <= i of x[.., j, ..]
+//   y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..]        reverse: x[.., i, ..] + ... + x[.., N-1, ..]
 //
-//   x f32|bf16 of any shape and strides, packed from the axis on    y like x, packed
-// Order: a chain of f32 additions from x[0] in ascending i, each element rounded to y as it is passed.
-// backward: dx[i] = sum over j >= i of dy[j]: a chain from dy[n-1] in descending j.
-// Deterministic (PyTorch's CUDA backward of cumsum is not); the axis may not be the samples' axis 0 of a batch that is
-// split.
+//   x f32|bf16 of 1 to 6 axes: axes behind `axis` packed, the others with any strides, last axis contiguous
+//   y like x, packed    axis counts from the end where it is negative.
+// Order: strictly sequential, s = s + x from s = +0, in ascending i (reverse: in descending i), in f32; every s is rounded
+//   once to y. Deterministic, independent of how many sums there are.
+// backward: dx = the running sum of dy the other way round.
 
 #include "kernels/core/op.h"
 
@@ -15,19 +15,21 @@ namespace dr {
 
 struct CumSum {
   static constexpr std::string_view name = "cumsum";
-  int axis = -1;  // from the end where negative
+  int axis = -1;
+  bool reverse = false;
 
   struct In { View x; static constexpr auto names = fields("x"); };
   struct Out { View y; static constexpr auto names = fields("y"); };
   struct OutGrad { View y; static constexpr auto names = fields("y"); };
   struct Grad { View x; static constexpr auto names = fields("x"); };
 
-  int axis_of(const View& x) const { return axis < 0 ? axis + x.rank() : axis; }
+  int axis_of(int rank) const { return axis < 0 ? axis + rank : axis; }
+
   Shapes infer(const In& in) const {
-    CHECK(in.x.present(), "cumsum: x is absent");
     expect_float(in.x, "cumsum: x");
-    CHECK(axis_of(in.x) >= 0 && axis_of(in.x) < in.x.rank(), "cumsum: axis {} of {}", axis, to_string(in.x));
-    CHECK(in.x.packed(), "cumsum: x must be packed, got {} with other strides", to_string(in.x));
+    const int a = axis_of(in.x.rank());
+    CHECK(a >= 0 && a < in.x.rank(), "cumsum: axis {} is none of {}", axis, to_string(in.x));
+    CHECK(in.x.packed(a + 1), "cumsum: the axes of {} behind axis {} must be packed", to_string(in.x), a);
     return {{in.x.dtype, in.x.sizes}};
   }
   size_t scratch_bytes(const In&, int) const { return 0; }
@@ -35,31 +37,38 @@ struct CumSum {
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
 
-  double gradient_k(const In& in) const { return double(in.x.size(axis_of(in.x))); }  // the length of a chain
+  double gradient_k(const In& in) const { return double(in.x.size(axis_of(in.x.rank()))); }  // one addition a term
   Cost cost(const In& in) const { return traffic(double(in.x.count()), in, infer(in)); }
-  Cost backward_cost(const In& in) const {
-    const double bytes = double(in.x.bytes());
-    return {double(in.x.count()), bytes, bytes};
-  }
+  Cost backward_cost(const In& in) const { return cost(in); }  // reads dy, writes dx
 
   static std::vector<Case<CumSum>> cases() {
-    auto make = [](Sizes sizes, int axis, DType t, int samples) {
-      return Case<CumSum>({.axis = axis}, {.name = format("{},axis={},{}", to_string(sizes), axis, name_of(t)),
-                                           .in = {normal(sizes).as(t)}, .samples = samples});
+    auto make = [](CumSum op, Sizes s, int samples, DType t = DType::f32, int64_t pad = 0) {
+      return Case<CumSum>(op, {.name = format("{},axis={}{}{}{}", to_string(s), op.axis, op.reverse ? ",reverse" : "",
+                                              t == DType::f32 ? "" : format(",{}", name_of(t)), pad ? ",strided" : ""),
+                               .in = {normal(s, 0.2, 2).as(t).padded(pad)},
+                               .samples = samples});
     };
     std::vector<Case<CumSum>> list;
-    for (DType t : {DType::f32, DType::bf16}) {
-      list.push_back(make({3, 33}, -1, t, 3));
-      list.push_back(make({2, 7, 31}, 1, t, 2));
-      list.push_back(make({5, 4, 1, 5}, 1, t, 5));
+    for (bool reverse : {false, true}) {
+      list.push_back(make({-1, reverse}, {5, 33}, 5));
+      list.push_back(make({1, reverse}, {3, 7, 31}, 3));
+      list.push_back(make({1, reverse}, {2, 5, 3}, 2, DType::bf16));
+      list.push_back(make({-1, reverse}, {2, 3, 31}, 2, DType::bf16, 3));
     }
-    list.push_back(make({7, 5}, 0, DType::f32, 1));
-    list.push_back(make({1, 1000}, 1, DType::f32, 1));
-    list.push_back(make({2, 0, 5}, 1, DType::f32, 1));
-    list.push_back(make({0, 5}, 1, DType::f32, 1));
-    list.push_back(Case<CumSum>({}, {.name = "adversarial", .in = {adversarial({8, 40})}, .samples = 8}));
-    list.push_back(make({64, 512, 512}, 1, DType::f32, 1));
-    list.back().bench = true;
+    list.push_back(make({2}, {2, 3, 5, 1, 7}, 2));
+    list.push_back(make({1}, {2, 33, 5}, 2, DType::f32, 0));
+    list.push_back(make({0}, {31, 2}, 1));
+    list.push_back(make({0}, {600}, 1));
+    list.push_back(make({0}, {7, 150}, 1));
+    list.push_back(make({1}, {11, 1}, 11));
+    list.push_back(make({1}, {0, 5}, 1));
+    list.push_back(make({1}, {2, 0, 5}, 1));
+    list.push_back(Case<CumSum>({}, {.name = "adversarial", .in = {adversarial({4, 60})}, .samples = 4}));
+    for (CumSum op : {CumSum{-1}, CumSum{1}})
+      for (DType t : {DType::f32, DType::bf16}) {
+        list.push_back(make(op, {64, 512, 768}, 1, t));
+        list.back().bench = true;
+      }
     return list;
   }
 };

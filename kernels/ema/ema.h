@@ -1,12 +1,14 @@
 #pragma once
-// Exponential moving average of one tensor of parameters.
+// Exponential moving average of a tensor: of weights for sampling, of a critic as its own target.
 //
-//   average' = decay * average + (1 - decay) * x
+//   average' = decay average + (1 - decay) x
 //
-//   average, x f32 of one shape, packed    decay (1) f32: an input, since it warms up    average' may be the memory of
-//   average
-// Order: rest = 1 - decay once per call; average' = fma(decay, average, rest * x). decay == 1 keeps the average's bits
-// where x is finite. Forward only. Each element stands alone.
+//   average f32, x f32|bf16 of one shape, packed    decay (1) f32, which warms up: it changes between steps
+//   average' like average; it may be its memory
+// Order: average' = fma(decay, average, (1 - decay) * x), so that decay 1 keeps the average and decay 0 takes x exactly
+//   (where both are finite).
+// Forward only. Deterministic; each element stands alone, so shards and their sizes change nothing.
+// Source: Polyak & Juditsky 1992; as used by Tarvainen & Valpola 2017, arXiv:1703.01780, equation 1.
 
 #include "kernels/core/op.h"
 
@@ -17,15 +19,15 @@ struct Ema {
 
   struct In {
     View average, x, decay;
-    static constexpr auto names = fields("average", "x", "decay");
-    static constexpr auto shared = fields("decay");
+    static constexpr auto names = fields("average", "x", "decay"), shared = fields("decay");
   };
   struct Out { View average; static constexpr auto names = fields("average"); };
 
   Shapes infer(const In& in) const {
     CHECK(in.average.present() && in.average.packed(), "ema: average must be packed, got {}", to_string(in.average));
     expect_f32(in.average, in.average.sizes, "ema: average");
-    expect_f32(in.x, in.average.sizes, "ema: x");
+    expect_float(in.x, "ema: x");
+    expect_sizes(in.x, in.average.sizes, "ema: x");
     CHECK(in.x.packed(), "ema: x must be packed, got {}", to_string(in.x));
     expect_f32(in.decay, {1}, "ema: decay");
     return {{DType::f32, in.average.sizes}};
@@ -36,20 +38,24 @@ struct Ema {
   Cost cost(const In& in) const { return traffic(3.0 * double(in.x.count()), in, infer(in)); }
 
   static std::vector<Case<Ema>> cases() {
-    auto make = [](std::string_view what, Sizes sizes, double decay, int samples) {
-      return Case<Ema>({}, {.name = format("{},decay={}", what, decay),
-                            .in = {normal(sizes), normal(sizes), values({1}, {decay})},
-                            .samples = samples});
+    auto make = [](Sizes s, double decay, DType t = DType::f32, bool bench = false) {
+      return Case<Ema>({}, {.name = format("{},decay={}{}", to_string(s), decay, t == DType::f32 ? "" : ",bf16"),
+                            .in = {normal(s), normal(s, 0.1).as(t), values({1}, {decay})},
+                            .samples = s[0] && !bench ? int(s[0]) : 1,
+                            .bench = bench});
     };
-    std::vector<Case<Ema>> list = {make("N=5", {5}, 0.5, 1),          make("R=7,C=33", {7, 33}, 0.999, 7),
-                                   make("N=5000", {5000}, 0.9999, 1), make("N=31", {31}, 1, 1),
-                                   make("N=31", {31}, 0, 1),          make("empty", {0}, 0.9, 1)};
-    list.push_back(Case<Ema>({}, {.name = "adversarial",
-                                  .in = {adversarial({8, 40}), adversarial({8, 40}), values({1}, {0.99})},
-                                  .samples = 8}));
-    list.push_back(make("N=33554432", {int64_t{1} << 25}, 0.999, 1));
-    list.back().bench = true;
-    return list;
+    return {
+        make({1}, 0.5),
+        make({5, 33}, 0.9999),
+        make({3, 7, 31}, 0.98, DType::bf16),
+        make({1, 20001}, 0.999),
+        make({5}, 0),
+        make({7}, 1),
+        make({0}, 0.5),
+        Case<Ema>({}, {.name = "adversarial", .in = {adversarial({400}), adversarial({400}), values({1}, {0.98})}}),
+        make({int64_t{1} << 25}, 0.9999, DType::f32, true),
+        make({int64_t{1} << 25}, 0.9999, DType::bf16, true),
+    };
   }
 };
 

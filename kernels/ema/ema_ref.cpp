@@ -5,11 +5,12 @@
 namespace dr {
 
 void Ema::reference(const In& in, const Out& out, const Out& bound) const {
-  const double decay = *in.decay.as<double>(), *average = in.average.as<double>(), *x = in.x.as<double>();
+  const double decay = in.decay.at<double>(0);
   for (int64_t i = 0; i < in.x.count(); i++) {
-    const double old = decay * average[i], fresh = (1 - decay) * x[i];
+    const double old = decay * in.average.as<double>()[i], fresh = (1 - decay) * in.x.as<double>()[i];
     out.average.as<double>()[i] = old + fresh;
-    bound.average.as<double>()[i] = std::fabs(old) + 3 * std::fabs(fresh);  // 1 - decay, the product, the sum
+    // 1 - decay and its product round once each, then the fma; second order in u is below 2^-20 of the first.
+    bound.average.as<double>()[i] = (2 * std::fabs(fresh) + std::fabs(old + fresh)) * (1 + 0x1p-20);
   }
 }
 

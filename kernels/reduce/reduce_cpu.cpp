@@ -139,20 +139,16 @@ void best_rows(Context& ctx, const Layout& l, const View& x, const Reduce::Out& 
       });
 }
 
-constexpr int64_t kWidest = 1024;  // columns: 8 KB of keys and indices
-
-// Strips of columns, as wide as leaves work for every thread: rows are read as far as they go.
 template <class T>
 void best_columns(Context& ctx, const Layout& l, const View& x, const Reduce::Out& out, int32_t flip) {
   const BlockOffsets offset(x, l.first);
-  const int64_t wanted = l.outer >= 2 * ctx.threads() ? 1 : 2 * ctx.threads();
-  const int64_t width = std::clamp(l.inner / wanted / kStripColumns * kStripColumns, kStripColumns, kWidest);
+  const int64_t width = strip_width(ctx, l.outer, l.inner);
   const int64_t strips = (l.inner + width - 1) / width;
   ctx.parallel(l.outer * strips, std::max<int64_t>(1, kRunPiece / (width * l.n)), [&](int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end; u++) {
       const int64_t o = u / strips, first = u % strips * width, cols = std::min(width, l.inner - first);
       const T* row = static_cast<const T*>(x.data) + offset(o) + first;
-      BestLanes best[kWidest / W];
+      BestLanes best[kWidestStrip / W];
       // Several rows for each visit to the best so far; the rows after them are asked for meanwhile.
       auto take = [&]<int Rows>(int64_t i, std::integral_constant<int, Rows>) {
         for_vectors(cols, [&](int64_t c, auto n) {
