@@ -24,6 +24,7 @@
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/rms_norm/rms_norm.h"
 
 namespace dr {
 
@@ -51,7 +52,8 @@ using AllOps = OpList<
     LinearGatedResidual,
     LinearGelu,
     MatMul,
-    PhiloxFill
+    PhiloxFill,
+    RmsNorm
 >;
 
 }  // namespace dr
