@@ -26,6 +26,7 @@
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/silu/silu.h"
+#include "kernels/softmax/softmax.h"
 
 namespace dr {
 
@@ -55,7 +56,8 @@ using AllOps = OpList<
     MatMul,
     PhiloxFill,
     RmsNorm,
-    Silu
+    Silu,
+    Softmax
 >;
 
 }  // namespace dr
