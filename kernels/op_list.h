@@ -34,6 +34,7 @@
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/rms_norm/rms_norm.h"
 #include "kernels/silu/silu.h"
 #include "kernels/slice/slice.h"
 #include "kernels/softmax/softmax.h"
@@ -76,6 +77,7 @@ using AllOps = OpList<
     PhiloxFill,
     RayCast,
     Reduce,
+    RmsNorm,
     Silu,
     Slice,
     Softmax,
