@@ -12,6 +12,7 @@
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/concat/concat.h"
 #include "kernels/core/any_op.h"
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/cumsum/cumsum.h"
 #include "kernels/ema/ema.h"
 #include "kernels/embedding/embedding.h"
@@ -54,6 +55,7 @@ using AllOps = OpList<
     ChannelCapacity,
     ClipScale,
     Concat,
+    CrossEntropy,
     CumSum,
     Ema,
     Embedding,

@@ -160,6 +160,17 @@ inline void score_block(int64_t rows, const float* q, const float* panels, const
       }
 }
 
+// s becomes p; returns the row's maximum and denominator.
+inline SoftmaxRow softmax_in_place(float* s, int64_t count, float scale) {
+  const f32v sc = splat(scale);
+  const SoftmaxRow row = softmax_row(
+      count, [&](int64_t i, auto n) { return sc * load_n(s + i, n); },
+      [&](int64_t i, f32v e, auto n) { store_n(s + i, e, n); });
+  const RowDivisor divide(row.den);
+  for_vectors(count, [&](int64_t i, auto n) { store_n(s + i, divide(load_n(s + i, n)), n); });
+  return row;
+}
+
 // ---- chains over keys ----
 
 inline constexpr int64_t kKeyBlock = 128;  // keys whose rows lie in the first-level cache: 32 KB of 64 channels
@@ -196,7 +207,7 @@ inline void forward_block(HeadRows<const T> q, HeadRows<T> y, int64_t begin, int
   pack_rows(q, begin, rows, s, buffer.q);
   score_block(rows, buffer.q, buffer.key_panels, visible, s, buffer.scores, ld);
   for (int64_t r = 0; r < rows; r++) {
-    const SoftmaxRow row = softmax_row(buffer.scores + r * ld, keys, scale);
+    const SoftmaxRow row = softmax_in_place(buffer.scores + r * ld, keys, scale);
     if (max) max[r] = row.max;
     if (den) den[r] = row.den;
   }

@@ -1,6 +1,6 @@
 #pragma once
-// The softmax of one row of f32, what attention and softmax share:
-//   m = max_i scale * s[i],  e[i] = exp(scale * s[i] - m),  den = canonical row sum of e,  p[i] = e[i] / den
+// The softmax of one row: its maximum, exp(x - max), their canonical row sum, and the quotients. What attention, losses
+// over classes and categorical samples share. A row is given as at(i, n) -> f32v, lanes past n being of no account.
 // Last include of a `_cpu.cpp`, as simd.h.
 
 #include "kernels/core/math.h"
@@ -8,9 +8,28 @@
 
 namespace dr::DR_ISA {
 
-// The largest of scale * s[0..n), a zero being +0; NaN if any of them is NaN; -inf if n is 0.
-DR_INLINE float row_max(const float* s, int64_t count, float scale) {
-  const f32v sc = splat(scale);
+namespace softmax {
+DR_INLINE f32v or_lowest(f32v v, std::integral_constant<int, W>) { return v; }
+DR_INLINE f32v or_lowest(f32v v, int n) {  // lanes past n become -inf
+  i32v lane;
+  for (int i = 0; i < W; i++) lane[i] = i;
+  return lane < n ? v : splat(-__builtin_inff());
+}
+// Combines the N lanes of one vector by halves: f(low, high) of the narrower vectors.
+template <int N, class V, class F>
+DR_INLINE auto fold(V v, F&& f) {
+  if constexpr (N == 1) {
+    return v[0];
+  } else {
+    typedef decltype(v[0] + v[0]) Half __attribute__((vector_size(N * 2)));
+    return fold<N / 2>(f(low_half<Half>(v), high_half<Half>(v)), f);
+  }
+}
+}  // namespace softmax
+
+// The largest element: +0 where that is a zero, NaN if any is, -inf for none.
+template <class At>
+DR_INLINE float row_max(int64_t count, At&& at) {
   f32v best[4];
   i32v nan[4] = {};
   for (f32v& b : best) b = splat(-__builtin_inff());
@@ -21,24 +40,14 @@ DR_INLINE float row_max(const float* s, int64_t count, float scale) {
   int64_t i = 0;
   for (; i + 4 * W <= count; i += 4 * W) {
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) take(j, sc * load(s + i + j * W));
+    for (int j = 0; j < 4; j++) take(j, at(i + j * W, std::integral_constant<int, W>{}));
   }
-  for (; i + W <= count; i += W) take(0, sc * load(s + i));
-  f32v top = best[0];
-  i32v bad = nan[0] | nan[1] | nan[2] | nan[3];
-#pragma GCC unroll 4
-  for (int j = 1; j < 4; j++) top = best[j] > top ? best[j] : top;
-  float m = top[0];
-  bool any_nan = bad[0] != 0;
-  for (int j = 1; j < W; j++) {
-    m = top[j] > m ? top[j] : m;
-    any_nan |= bad[j] != 0;
-  }
-  for (; i < count; i++) {
-    const float x = scale * s[i];
-    m = x > m ? x : m;
-    any_nan |= x != x;
-  }
+  for_vectors(count - i, [&](int64_t j, auto n) { take(0, softmax::or_lowest(at(i + j, n), n)); });
+  auto larger = [](auto a, auto b) { return a > b ? a : b; };
+  const f32v top = larger(larger(best[0], best[1]), larger(best[2], best[3]));
+  const i32v bad = nan[0] | nan[1] | nan[2] | nan[3];
+  const float m = softmax::fold<W>(top, larger);
+  const bool any_nan = softmax::fold<W>(bad, [](auto a, auto b) { return a | b; }) != 0;
   return any_nan ? __builtin_nanf("") : m + 0.f;
 }
 
@@ -68,19 +77,22 @@ struct RowDivisor {
   static constexpr int kTiny = (127 - 80) << 23;  // the bits of 2^-80
 };
 
-// s becomes p; returns max and den.
+// den[r] = canonical row sum of e[i] = exp(x[i] - max); store(i, e, n) takes each e.
 struct SoftmaxRow { float max, den; };
-inline SoftmaxRow softmax_row(float* s, int64_t count, float scale) {
-  const float max = row_max(s, count, scale);
-  const f32v sc = splat(scale), m = splat(max);
+template <class At, class Store>
+DR_INLINE SoftmaxRow softmax_row(int64_t count, At&& at, Store&& store) {
+  const float max = row_max(count, at);
+  const f32v m = splat(max);
   const float den = row_reduce(count, [&](f32v& acc, int64_t i, auto n) {
-    const f32v e = exp(sc * load_n(s + i, n) - m);
-    store_n(s + i, e, n);
+    const f32v e = exp(at(i, n) - m);
+    store(i, e, n);
     acc += keep(e, n);
   });
-  const RowDivisor divide(den);
-  for_vectors(count, [&](int64_t i, auto n) { store_n(s + i, divide(load_n(s + i, n)), n); });
   return {max, den};
+}
+template <class At>
+DR_INLINE SoftmaxRow softmax_row(int64_t count, At&& at) {
+  return softmax_row(count, at, [](int64_t, f32v, auto) {});
 }
 
 }  // namespace dr::DR_ISA

@@ -12,12 +12,12 @@
 // Source: arXiv:2504.19077, section 4 (rectified flow loss).
 
 #include "kernels/core/op.h"
+#include "kernels/core/row_blocks.h"
 
 namespace dr {
 
 struct FlowLoss {
   static constexpr std::string_view name = "flow_loss";
-  static constexpr int64_t kBlock = 4096;  // elements of a row that one set of lanes sums
 
   struct In { View pred, target, weight; static constexpr auto names = fields("pred", "target", "weight"); };
   struct Out { View loss; static constexpr auto names = fields("loss"); };
@@ -33,10 +33,7 @@ struct FlowLoss {
     if (in.weight) expect_f32(in.weight, {in.pred.size(0)}, "flow_loss: weight");
     return {{DType::f32, {in.pred.size(0)}}};
   }
-  size_t scratch_bytes(const In& in, int) const {  // one sum per block of each row
-    const int64_t rows = in.pred.size(0), cols = rows ? in.pred.count() / rows : 0;
-    return size_t(rows * ((cols + kBlock - 1) / kBlock)) * sizeof(float);
-  }
+  size_t scratch_bytes(const In& in, int) const { return RowBlocks(in.pred).scratch_bytes(); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

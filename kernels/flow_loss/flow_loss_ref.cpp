@@ -6,9 +6,7 @@ namespace dr {
 
 void FlowLoss::reference(const In& in, const Out& out, const Out& bound) const {
   const int64_t rows = in.pred.size(0), cols = rows ? in.pred.count() / rows : 0;
-  // Roundings that one square meets on its way: along its lane, five of the butterfly, one per level of the tree.
-  double depth = double((cols < kBlock ? cols : kBlock) + 31) / 32 + 5;
-  for (int64_t blocks = (cols + kBlock - 1) / kBlock; blocks > 1; blocks = (blocks + 1) / 2) depth++;
+  const double depth = row_depth(cols);
   for (int64_t r = 0; r < rows; r++) {
     const double w = in.weight ? in.weight.at<double>(r) : 1;
     double sum = 0;

@@ -18,9 +18,11 @@ void Softmax::forward<kBackend>(Context& ctx, const In& in, const Out& out) cons
       for (int64_t r = begin; r < end; r++) {
         const T* x = row_of<const T>(in.x, r);
         T* y = row_of<T>(out.y, r);
-        for_vectors(cols, [&](int64_t i, auto n) { store_n(p + i, load_n(x + i, n), n); });
-        softmax_row(p, cols, 1.f);
-        for_vectors(cols, [&](int64_t i, auto n) { put(y + i, load_n(p + i, n), n, stream); });
+        const SoftmaxRow sums = softmax_row(
+            cols, [&](int64_t i, auto n) { return load_n(x + i, n); },
+            [&](int64_t i, f32v e, auto n) { store_n(p + i, e, n); });
+        const RowDivisor divide(sums.den);
+        for_vectors(cols, [&](int64_t i, auto n) { put(y + i, divide(load_n(p + i, n)), n, stream); });
       }
       stream_fence(stream);
     });
