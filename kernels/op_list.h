@@ -12,12 +12,14 @@
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/core/any_op.h"
 #include "kernels/euler_step/euler_step.h"
+#include "kernels/float_to_image/float_to_image.h"
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
 #include "kernels/gated_residual/gated_residual.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
+#include "kernels/image_to_float/image_to_float.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
@@ -39,6 +41,7 @@ using AllOps = OpList<
     ChannelCapacity,
     ClipScale,
     EulerStep,
+    FloatToImage,
     FlowLoss,
     FlowMix,
     GatedResidual,
@@ -46,6 +49,7 @@ using AllOps = OpList<
     Gelu,
     GradNorm,
     GuidedEulerStep,
+    ImageToFloat,
     LayerNorm,
     Linear,
     LinearGatedResidual,
