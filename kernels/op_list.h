@@ -26,6 +26,7 @@
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/resize2d/resize2d.h"
 
 namespace dr {
 
@@ -55,7 +56,8 @@ using AllOps = OpList<
     LinearGatedResidual,
     LinearGelu,
     MatMul,
-    PhiloxFill
+    PhiloxFill,
+    Resize2d
 >;
 
 }  // namespace dr

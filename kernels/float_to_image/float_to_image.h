@@ -4,8 +4,8 @@
 //   y[r,i] = round(clamp(127.5 x[r,i] + 127.5, 0, 255)), halves to the even byte
 //
 //   x (R, ...) f32|bf16, packed but for axis 0, which may be strided    y u8, packed
-// Order: v = fma(x, 127.5, 127.5); v = 0 unless v > 0, so that NaN gives 0; v = 255 unless v < 255; then rounding to the
-//   nearest integer, ties to even. Clamped before it is an integer, so that no conversion overflows.
+// Order: v = fma(x, 127.5, 127.5); v = 0 unless v > 0, so that NaN gives 0; v = 255 unless v < 255; then rounding to
+//   the nearest integer, ties to even. Clamped before it is an integer, so that no conversion overflows.
 // No gradient: y is an integer. Deterministic. Throws unless x is f32 or bf16 with at least one axis.
 // Source: "colour" among the conventions; the inverse of image_to_float, exactly so on its outputs.
 
@@ -48,12 +48,12 @@ struct FloatToImage {
     }
     list.push_back(make({1, 20000}, DType::f32, 1));  // two pieces of parallel work
     list.push_back(make({0, 8}, DType::f32, 1));
-    // Halves between bytes (127.5 x + 127.5 = 127.5, 128.5 - tiny, ...), both ends, infinities, NaN.
+    // Next to the half between 127 and 128, around the ends, infinities, NaN.
     const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
     list.push_back(Case<FloatToImage>(
         {}, {.name = "edges",
-             .in = {values({3, 20}, {0.0, -0.0, 1.0 / 127.5, -1.0 / 127.5, 2.0 / 127.5, 1, -1, 0.999, -0.999, 1.001, -1.001,
-                                     1e30, -1e30, inf, -inf, nan, 1e-40, -0x1p-24, 0x1p-24, 0.9960784, -0.9960785})},
+             .in = {values({3, 20}, {0.0, -0.0, -0x1p-24, 0x1p-24, 1e-40, 1 / 127.5, -1 / 127.5, 2 / 127.5, 1, -1,
+                                     0.999, -0.999, 1.001, -1.001, 1e30, -1e30, inf, -inf, nan, 0.9960784, -0.9960785})},
              .samples = 3}));
     list.push_back(Case<FloatToImage>({}, {.name = "adversarial", .in = {adversarial({3, 40})}, .samples = 3}));
     list.push_back(make({64, 128, 256, 3}, DType::f32, 1, 0, true));
