@@ -16,7 +16,7 @@
 //   (2 out - n mod (2 out)) / (2 out).
 // No antialiasing: shrinking by more than 2 skips pixels. Deterministic, independent of N.
 // Throws unless H, W, out_h, out_w are 1 to 2^22.
-// Source: torch.nn.functional.interpolate, modes `bilinear` and `nearest-exact` (`nearest` is floor(o in / out): no other
+// Source: torch.nn.functional.interpolate, modes `bilinear` and `nearest-exact` (`nearest` is floor(o in / out): equal
 //   where sizes grow by whole factors); Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", for
 //   resize-convolution.
 
