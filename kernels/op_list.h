@@ -27,6 +27,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/resize2d/resize2d.h"
+#include "kernels/yuv420_pack/yuv420_pack.h"
 
 namespace dr {
 
@@ -57,7 +58,8 @@ using AllOps = OpList<
     LinearGelu,
     MatMul,
     PhiloxFill,
-    Resize2d
+    Resize2d,
+    Yuv420Pack
 >;
 
 }  // namespace dr
