@@ -27,6 +27,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/resize2d/resize2d.h"
+#include "kernels/ssim/ssim.h"
 #include "kernels/yuv420_pack/yuv420_pack.h"
 
 namespace dr {
@@ -59,6 +60,7 @@ using AllOps = OpList<
     MatMul,
     PhiloxFill,
     Resize2d,
+    Ssim,
     Yuv420Pack
 >;
 

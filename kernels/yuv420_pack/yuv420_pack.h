@@ -5,7 +5,7 @@
 //   y[..,4], y[..,5] = U and V of the block's mean colour
 //
 //   x (N,H,W,3) R, G, B, any strides; H and W even    y (N,H/2,W/2,6) like x, packed
-// Limited-range BT.601 with the rounded coefficients of openpilot's camera simulator: white has luma 237, grey U 128.
+// Limited-range BT.601 with the rounded coefficients of openpilot's camera simulator. White: Y = 237; grey: U = V = 128.
 //   u8, integers to the bit; S is the sum of a channel over the block, A = (S + 1) >> 1 twice its mean:
 //     Y = ((33 R + 65 G + 13 B + 64) >> 7) + 16        U = (56 A_B - 37 A_G - 19 A_R + 0x8080) >> 8
 //                                                      V = (56 A_R - 47 A_G -  9 A_B + 0x8080) >> 8
