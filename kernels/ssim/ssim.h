@@ -6,13 +6,13 @@
 //   mu, s: means, variances, covariance under an 11 x 11 Gaussian window of deviation 1.5; L = data_range
 //
 //   x, y (N,H,W,C) f32|bf16 alike, packed but for axes 0 and 1, which may be strided    value (N) f32
-// Computed from the sum p = x + y and the difference d = x - y, which takes four filters instead of five and cancels less
-// where the images agree. With P = mu_p^2, V_p = E[p^2] - P, and so for d, it equals l s,
+// Computed from the sum p = x + y and the difference d = x - y, which takes four filters instead of five and cancels
+// less where the images agree. With P = mu_p^2, V_p = E[p^2] - P, and so for d, it equals l s,
 //     l = ((P - D) + 2 C1) / ((P + D) + 2 C1)        s = ((V_p - V_d) + 2 C2) / ((V_p + V_d) + 2 C2)
-// Order: E[.] is an fma chain over the window's rows, ascending, of w[i] times p, d, p p, d d, then one over its columns.
-//   V = fma(-mu, mu, E). Canonical sum of l s over a row of windows (columns and channels), canonical sum of the rows'
-//   sums, one division. w[i] = e[i] / (e[0] + ... + e[10]), added in ascending order, e[i] = exp(-(i - 5)^2 / 4.5), on the
-//   host, correctly rounded.
+// Order: E[.] is an fma chain over the window's rows, ascending, of w[i] times p, d, p p, d d, then one over its
+//   columns. V = fma(-mu, mu, E). Canonical sum of l s over a row of windows (columns and channels), canonical sum of
+//   the rows' sums, one division. w[i] = e[i] / (e[0] + ... + e[10]), added in ascending order, on the host, with
+//   e[i] = exp(-(i - 5)^2 / 4.5) correctly rounded.
 // value is exactly 1 for x = y: numerators and denominators have the same bits.
 // backward, with g = dvalue[n] / windows and n_l, n_s the denominators above:
 //     c_p =  g (l 2 V_d) / n_s^2            a_p = 2 mu_p (g (s 2 D) / n_l^2 - c_p)
@@ -57,7 +57,8 @@ struct Ssim {
           "ssim: x must be (N,H,W,C) with H and W at least {} and C at least 1, got {}", kWindow, to_string(in.x));
     expect_float(in.x, "ssim: x");
     expect_sizes(in.y, in.x.sizes, "ssim: y");
-    CHECK(in.y.dtype == in.x.dtype, "ssim: x and y must have one dtype, got {} and {}", to_string(in.x), to_string(in.y));
+    CHECK(in.y.dtype == in.x.dtype, "ssim: x and y must have one dtype, got {} and {}", to_string(in.x),
+          to_string(in.y));
     CHECK(in.x.packed(2) && in.y.packed(2), "ssim: rows of x and y must be packed");
     CHECK(data_range > 0, "ssim: data_range must be positive, got {}", data_range);
     return {{DType::f32, {in.x.size(0)}}};
@@ -77,15 +78,16 @@ struct Ssim {
   };
   size_t scratch_bytes(const In& in, int threads) const {
     const Extent e(in.x);
-    return size_t(threads * e.slot() + std::max(e.images * e.out_rows, e.images_at_a_time() * e.maps())) * sizeof(float);
+    const int64_t shared = std::max(e.images * e.out_rows, e.images_at_a_time() * e.maps());
+    return size_t(threads * e.slot() + shared) * sizeof(float);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
 
-  // A moment is off by 65 u of its mean square (see the reference). That enters a variance three times, each coefficient
-  // holds the variances about four times (l or s, squared denominator, V), and is filtered again for another 64. Holds
-  // where the variance within a window is no less than its mean square, as the data of the cases has it.
+  // A moment is off by 65 u of its mean square (see the reference). That enters a variance three times, each
+  // coefficient holds the variances about four times (l or s, squared denominator, V), and is filtered again for
+  // another 64. Holds where the variance within a window is no less than its mean square, as the data of the cases has it.
   double gradient_k(const In&) const { return 65 * 3 * 4 + 64; }
   Cost cost(const In& in) const {
     const Extent e(in.x);

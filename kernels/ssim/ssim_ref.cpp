@@ -39,8 +39,8 @@ void Ssim::reference(const In& in, const Out& out, const Out& bound) const {
           const double ns = 2 * (xy - mx * my) + c2, ds = xx - mx * mx + yy - my * my + c2;
           sum += nl / dl * ns / ds;
 
-          // Errors in units of u. A weight: exp of a rounded argument (at most 5.6 of magnitude), the sum of eleven, the
-          // division: below 20, twice for two axes; the chains 22; the element 1, its square 2 more. The sums of p
+          // Errors in units of u. A weight: exp of a rounded argument (at most 5.6 of magnitude), the sum of eleven,
+          // the division: below 20, twice for two axes; the chains 22; the element 1, its square 2 more. The sums of p
           // and d are twice those of x and y, so all is carried at that scale and halved where it enters nl, ns.
           double eps_mean = 0, eps_variance = 0;
           for (const Moments& m : {plus, minus}) {
