@@ -26,6 +26,7 @@
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/push_pull/push_pull.h"
 #include "kernels/resize2d/resize2d.h"
 #include "kernels/ssim/ssim.h"
 #include "kernels/yuv420_pack/yuv420_pack.h"
@@ -59,6 +60,7 @@ using AllOps = OpList<
     LinearGelu,
     MatMul,
     PhiloxFill,
+    PushPull,
     Resize2d,
     Ssim,
     Yuv420Pack
