@@ -87,7 +87,7 @@ struct Ssim {
 
   // A moment is off by 65 u of its mean square (see the reference). That enters a variance three times, each
   // coefficient holds the variances about four times (l or s, squared denominator, V), and is filtered again for
-  // another 64. Holds where the variance within a window is no less than its mean square, as the data of the cases has it.
+  // another 64. Holds where the variance within a window is no less than its mean square, as in the cases' data.
   double gradient_k(const In&) const { return 65 * 3 * 4 + 64; }
   Cost cost(const In& in) const {
     const Extent e(in.x);
