@@ -17,12 +17,14 @@
 #include "kernels/ema/ema.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/euler_step/euler_step.h"
+#include "kernels/float_to_image/float_to_image.h"
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
 #include "kernels/gated_residual/gated_residual.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
+#include "kernels/image_to_float/image_to_float.h"
 #include "kernels/lambda_returns/lambda_returns.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
@@ -33,13 +35,17 @@
 #include "kernels/patchify/patchify.h"
 #include "kernels/percentile_ema/percentile_ema.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/push_pull/push_pull.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/resize2d/resize2d.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/silu/silu.h"
 #include "kernels/slice/slice.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/ssim/ssim.h"
 #include "kernels/unpatchify/unpatchify.h"
+#include "kernels/yuv420_pack/yuv420_pack.h"
 
 namespace dr {
 
@@ -60,6 +66,7 @@ using AllOps = OpList<
     Ema,
     Embedding,
     EulerStep,
+    FloatToImage,
     FlowLoss,
     FlowMix,
     GatedResidual,
@@ -67,6 +74,7 @@ using AllOps = OpList<
     Gelu,
     GradNorm,
     GuidedEulerStep,
+    ImageToFloat,
     LambdaReturns,
     LayerNorm,
     Linear,
@@ -77,13 +85,17 @@ using AllOps = OpList<
     Patchify,
     PercentileEma,
     PhiloxFill,
+    PushPull,
     RayCast,
     Reduce,
+    Resize2d,
     RmsNorm,
     Silu,
     Slice,
     Softmax,
-    Unpatchify
+    Ssim,
+    Unpatchify,
+    Yuv420Pack
 >;
 
 }  // namespace dr

@@ -110,6 +110,13 @@ def gelu(c: Case, backward: bool) -> dict[str, Requests]:
     return {"torch": [f"gelu n={c.count()} pass={'bwd' if backward else 'fwd'}"]}
 
 
+def resize2d(c: Case, backward: bool) -> dict[str, Requests]:
+    n, h, w, channels = (int(d) for d in re.findall(r"\d+", next(v for v in c.words if v.startswith("("))))
+    mode = (c.words & {"nearest", "bilinear"}).pop()
+    shape = f"n={n} h={h} w={w} c={channels} oh={c.one('OH')} ow={c.one('OW')} mode={mode}"
+    return {"torch": [f"resize {shape} pass={'bwd' if backward else 'fwd'} form=best"]}
+
+
 def adamw(c: Case, backward: bool) -> dict[str, Requests]:
     return {"torch": [f"adamw n={c.count()} form=best"]}
 
@@ -120,6 +127,7 @@ RULES: dict[str, Callable[[Case, bool], dict[str, Requests]]] = {
     "attention": attention,
     "layernorm": layernorm,
     "gelu": gelu,
+    "resize2d": resize2d,
     "adamw": adamw,
 }
 

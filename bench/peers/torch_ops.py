@@ -8,6 +8,8 @@
                 the keys that it sees, which skips the masked work; best: whichever is faster here.
   layernorm rows= width= pass=...
   gelu      n= pass=...                   the tanh form
+  resize    n= h= w= c= oh= ow= mode=nearest|bilinear pass=... form=nhwc|nchw|best
+                interpolate, nearest-exact or bilinear with align_corners=False; nhwc: channels_last tensors
   adamw     n= form=fused|foreach|best    one step of one tensor of n parameters; decay, no amsgrad
   gemm      m= n= k= layout=              torch.mm into a given result
   memory    (any of the above, as of=sdpa) peak memory that one call adds: see peak()
@@ -81,7 +83,8 @@ def with_passes(
 
         return Work(count, run, None, flops, bytes_)
 
-    grads = [torch.randn_like(x[0]) for x in leaves]  # every op here returns what its first operand looks like
+    with torch.no_grad():
+        grads = [torch.randn_like(forward(*x)) for x in leaves]
     for group in leaves:
         for x in group:
             x.requires_grad_(True)
@@ -182,6 +185,24 @@ def gelu(request: dict, form: str) -> Work:
     return with_passes(request, leaves, lambda x: F.gelu(x, approximate="tanh"), (0, 8.0 * n, 0, 12.0 * n))
 
 
+def resize(request: dict, form: str) -> Work:
+    n, h, w, c = (integer(request, name) for name in ("n", "h", "w", "c"))
+    size = (integer(request, "oh"), integer(request, "ow"))
+    mode = choice(request, "mode", ("nearest", "bilinear"))
+    layout = torch.channels_last if form == "nhwc" else torch.contiguous_format
+    leaves = [[torch.randn(n, c, h, w).contiguous(memory_format=layout)] for _ in range(sets(request))]
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        if mode == "nearest":
+            return F.interpolate(x, size, mode="nearest-exact")
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+    bytes_ = 4.0 * n * c * (h * w + size[0] * size[1])
+    work = with_passes(request, leaves, forward, (0, bytes_, 0, bytes_))
+    work.form = form
+    return work
+
+
 def adamw(request: dict, form: str) -> Work:
     n = integer(request, "n")
     optimisers = []
@@ -212,6 +233,7 @@ OPS: dict[str, tuple[Callable[[dict, str], Work], tuple[str, ...]]] = {
     "sdpa": (sdpa, ("mask", "frames")),
     "layernorm": (layernorm, ("",)),
     "gelu": (gelu, ("",)),
+    "resize": (resize, ("nhwc", "nchw")),
     "adamw": (adamw, ("fused", "foreach")),
     "gemm": (gemm, ("",)),
 }

@@ -33,7 +33,7 @@ class AnyOp {
   virtual Cost cost(Views in) const = 0;
   virtual Cost backward_cost(Views in) const = 0;
 
-  // The dtype and sizes of every Grad field for this call.
+  // The dtype and sizes of every Grad field for this call; absent where the input is, or holds integers.
   Shapes infer_grad(Views in, int leaves) const;
 };
 
@@ -48,7 +48,7 @@ inline Shapes AnyOp::infer_grad(Views in, int leaves) const {
   Shapes shapes;
   for (std::string_view field : grad_names()) {
     const View& v = in[size_t(find(in_names(), field))];
-    TensorSpec spec{v.dtype, v.sizes};
+    TensorSpec spec{v.dtype, is_floating(v.dtype) ? v.sizes : Sizes{}};
     if (v.present() && in_shared(field)) {
       CHECK(v.rank() < kMaxRank, "{}: shared input {} has no axis left for leaves", name(), field);
       spec = {DType::f32, Sizes{leaves}};

@@ -4,8 +4,9 @@
 // counters) is an input tensor, since a captured graph would freeze a field.
 //
 //   struct In, Out, OutGrad, Grad   Views by name; OutGrad names the differentiable outputs, Grad the inputs that get a
-//                                   gradient. A View may be absent where the contract says so; a Grad field that is
-//                                   absent is not computed. An output that is not in OutGrad is saved for backward.
+//                                   gradient, unless they hold integers. A View may be absent where the contract says
+//                                   so; a Grad field that is absent is not computed. An output that is not in OutGrad
+//                                   is saved for backward.
 //   In::shared, Out::shared         names of those that all samples share (weights, scalars). Every other input and
 //                                   output carries whole samples along axis 0. The gradient of a shared input is a sum
 //                                   over the batch, kept per leaf: Grad shape = (Context::leaves, shape of the input).

@@ -47,6 +47,14 @@ uint64_t key_of(std::string_view id, std::string_view field) {
 
 }  // namespace
 
+bool TestCase::differentiable() const {
+  for (std::string_view field : op->grad_names()) {
+    const Input& input = spec.in[size_t(find(op->in_names(), field))];
+    if (input.sizes.rank && is_floating(input.dtype)) return true;
+  }
+  return false;
+}
+
 std::vector<TestCase> all_cases() {
   std::vector<TestCase> list;
   append(list, AllOps{});

@@ -12,6 +12,7 @@ struct TestCase {
   std::shared_ptr<const AnyOp> op;
   CaseSpec spec;
   std::string id() const { return std::string(op->name()) + "/" + spec.name; }
+  bool differentiable() const;  // whether an input of this case can have a gradient
 };
 
 // In the order of AllOps. Bench cases are included; look at spec.bench.

@@ -59,7 +59,7 @@ int bench(const BenchOptions& o) {
   for (const TestCase& c : cases)
     for (Pass pass : {Pass::forward, Pass::backward}) {
       const char* pass_name = pass == Pass::forward ? "forward" : "backward";
-      if (pass == Pass::backward && !c.op->differentiable()) continue;
+      if (pass == Pass::backward && !c.differentiable()) continue;
       if (!o.pass.empty() && o.pass != pass_name) continue;
       const Timing t = harness::time_case(c, pass, backend, pool, o.seconds, o.common.seed);
       const double compute = t.tflops / peaks.tflops, memory = t.gbps / peaks.gbps,
