@@ -10,6 +10,7 @@
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/core/any_op.h"
 #include "kernels/euler_step/euler_step.h"
 #include "kernels/flow_loss/flow_loss.h"
@@ -38,6 +39,7 @@ using AllOps = OpList<
     AttentionDecode,
     ChannelCapacity,
     ClipScale,
+    Conv2d,
     EulerStep,
     FlowLoss,
     FlowMix,
