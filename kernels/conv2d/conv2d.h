@@ -91,7 +91,8 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  size_t scratch_bytes(const In&, int) const { return 0; }
+  // One group's weights, transposed for dx.
+  size_t scratch_bytes(const In& in, int) const { return size_t(in.weight.count() / groups) * sizeof(float); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -1,54 +1,58 @@
-#include "kernels/conv2d/geometry.h"
+#include "kernels/conv2d/patches.h"
 #include "kernels/linear/linear_kernels.h"
 
 namespace dr {
 namespace DR_ISA {
 namespace {
 
-constexpr int64_t kPatchRows = 48;  // of patches gathered at a time
-
-// Row i: the patch of place first + i, channels [c0, c0 + channels) of every tap.
-template <class T>
-void gather_patches(const View& image, const AxisTaps& h, const AxisTaps& w, int64_t c0, int64_t channels,
-                    int64_t first, int64_t rows, float* out) {
-  for (int64_t i = first; i < first + rows; i++) {
-    const int64_t n = i / (h.count * w.count), th = i / w.count % h.count, tw = i % w.count;
-    for (int64_t oh : h.offset)
-      for (int64_t ow : w.offset) {
-        const int64_t ih = th * h.step + oh, iw = tw * w.step + ow;
-        const bool inside = ih >= 0 && ih < image.size(1) && iw >= 0 && iw < image.size(2);
-        const T* pixel =
-            static_cast<const T*>(image.data) +
-            (inside ? n * image.stride(0) + ih * image.stride(1) + iw * image.stride(2) + c0 : 0);
-        for_vectors(channels, [&](int64_t c, auto n) { store_n(out + c, inside ? load_n(pixel + c, n) : f32v{}, n); });
-        out += channels;
-      }
-  }
+// The patches of 1x1 windows, all inside the image, are the image: rows of a matrix where its pixels are evenly spaced.
+bool is_matrix(const View& image, const AxisTaps& h, const AxisTaps& w) {
+  auto identity = [](const AxisTaps& a, int64_t size) {
+    return a.taps() == 1 && a.offset[0] == 0 && a.step == 1 && a.count == size;
+  };
+  return identity(h, image.size(1)) && identity(w, image.size(2)) &&
+         image.stride(1) == image.size(2) * image.stride(2) && image.stride(0) == image.size(1) * image.stride(1);
+}
+Operand matrix_of(const View& image, int64_t c0, bool transposed) {
+  return {static_cast<const char*>(image.data) + c0 * int64_t(size_of(image.dtype)), image.dtype, image.stride(2),
+          transposed};
 }
 
-// to[n, place of (th,tw), o0 + o] = epilogue(.., o0 + o, chain along (taps, channels of the group)) for one group.
+// Calls f with the operand whose rows are the patches of one group's channels.
+template <class F>
+void with_patches(const View& image, const AxisTaps& h, const AxisTaps& w, int64_t c0, int64_t channels, F&& f) {
+  if (is_matrix(image, h, w)) f(matrix_of(image, c0, false));
+  else f(Patches(image, h, w, c0, channels));
+}
+
+// to[place, o0 + o] = epilogue(chain along the patch) for one group; weight: (patch, outputs).
 template <class T, class Epilogue>
-void gather_convolution(const Context& ctx, const View& image, const AxisTaps& h, const AxisTaps& w, int64_t c0,
-                        int64_t channels, const Operand& weight, const View& to, int64_t o0, int64_t outputs,
-                        const Epilogue& epilogue) {
+void convolve(const Context& ctx, const View& image, const AxisTaps& h, const AxisTaps& w, int64_t c0, int64_t channels,
+              const Operand& weight, const View& to, int64_t o0, int64_t outputs, const Epilogue& epilogue) {
   const int64_t places = to.size(0) * h.count * w.count, inner = h.taps() * w.taps() * channels;
-  ctx.parallel((places + kPatchRows - 1) / kPatchRows, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> patches(size_t(kPatchRows * inner)), sums(size_t(kPatchRows * outputs));
-    for (int64_t block = begin; block < end; block++) {
-      const int64_t first = block * kPatchRows, rows = std::min(kPatchRows, places - first);
-      with_float_type(image.dtype, [&]<class TI>(TI*) {
-        gather_patches<TI>(image, h, w, c0, channels, first, rows, patches.data());
+  T* const c = static_cast<T*>(to.data) + o0;
+  with_patches(image, h, w, c0, channels, [&]<class A>(const A& patches) {
+    if (h.out_step == 1 && w.out_step == 1) {
+      gemm_batch(ctx, 1, places, outputs, inner, [&](int64_t) {
+        return Problem<T, Epilogue, A>{patches, weight, c, to.stride(2), epilogue};
       });
-      gemm(rows, outputs, inner, Matrix<float>(patches.data(), inner), weight, sums.data(), outputs);
-      for (int64_t r = 0; r < rows; r++) {
-        const int64_t i = first + r, n = i / (h.count * w.count);
-        T* const y = static_cast<T*>(to.data) + n * to.stride(0) +
-                     (h.out_first + i / w.count % h.count * h.out_step) * to.stride(1) +
-                     (w.out_first + i % w.count * w.out_step) * to.stride(2) + o0;
-        for_vectors(outputs, [&](int64_t o, auto n) {
-          store_n(y + o, epilogue(i, o0 + o, load_n(sums.data() + r * outputs + o, n), n), n);
-        });
-      }
+    } else {
+      gemm_batch(ctx, 1, places, outputs, inner, [&](int64_t) {
+        return Problem<T, Epilogue, A, Operand, PlaceRows>{patches, weight, c, PlaceRows{to, h, w}, epilogue};
+      });
+    }
+  });
+}
+
+// One group's weights as the matrix (tap, o) x c that dx multiplies dy's patches with.
+template <class T>
+void transpose_weight(const Context& ctx, const T* weight, const Sizes& k, const AxisTaps& h, const AxisTaps& w,
+                      int64_t outputs, float* out) {
+  ctx.parallel(h.taps() * w.taps() * outputs, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t tap = i / outputs, o = i % outputs;
+      const int64_t kh = h.kernel[size_t(tap / w.taps())], kw = w.kernel[size_t(tap % w.taps())];
+      copy_widened(weight + ((o * k[1] + kh) * k[2] + kw) * k[3], k[3], out + i * k[3]);
     }
   });
 }
@@ -64,63 +68,55 @@ void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
   // if (depthwise(in)): depthwise.h
   const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
   const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
-  const int64_t inner = k[1] * k[2] * k[3], outputs = k[0] / groups;
-  const Operand weight{in.weight.data, in.weight.dtype, inner, true};
+  const int64_t outputs = k[0] / groups;
+  const Operand weight{in.weight.data, in.weight.dtype, k[1] * k[2] * k[3], true};
   with_float_type(out.y.dtype, [&]<class T>(T*) {
-    with_bias(in.bias, [&](auto add_bias) {
+    with_bias(in.bias, [&]<class Bias>(Bias bias) {
       for (int64_t g = 0; g < groups; g++)
-        gather_convolution<T>(ctx, in.x, h, w, g * k[3], k[3], weight.block(0, g * outputs), out.y, g * outputs,
-                              outputs, add_bias);
+        convolve<T>(ctx, in.x, h, w, g * k[3], k[3], weight.block(0, g * outputs), out.y, g * outputs, outputs,
+                    Bias{bias.bias ? bias.bias + g * outputs : nullptr});
     });
   });
 }
 
 template <>
 void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
-  const Sizes k = in.weight.sizes, y = dy.y.sizes;
+  const Sizes x = in.x.sizes, k = in.weight.sizes, y = dy.y.sizes;
   const int64_t inner = k[1] * k[2] * k[3], outputs = k[0] / groups, channels = k[3];
   if (grad.x) {
     // if (depthwise(in)): depthwise.h
-    for (int64_t ph = 0; ph < std::min<int64_t>(stride.h, in.x.size(1)); ph++)
-      for (int64_t pw = 0; pw < std::min<int64_t>(stride.w, in.x.size(2)); pw++) {
-        const AxisTaps h = gradient_taps(in.x.size(1), ph, k[1], stride.h, padding.top, dilation.h);
-        const AxisTaps w = gradient_taps(in.x.size(2), pw, k[2], stride.w, padding.left, dilation.w);
-        std::vector<float> weight(size_t(h.taps() * w.taps() * outputs * channels));
+    float* const weight = ctx.scratch_as<float>(size_t(outputs * inner));
+    for (int64_t ph = 0; ph < std::min<int64_t>(stride.h, x[1]); ph++)
+      for (int64_t pw = 0; pw < std::min<int64_t>(stride.w, x[2]); pw++) {
+        const AxisTaps h = gradient_taps(x[1], ph, k[1], stride.h, padding.top, dilation.h);
+        const AxisTaps w = gradient_taps(x[2], pw, k[2], stride.w, padding.left, dilation.w);
         for (int64_t g = 0; g < groups; g++) {
-          with_float_type(in.weight.dtype, [&]<class TW>(TW*) {
-            float* to = weight.data();
-            for (int64_t kh : h.kernel)
-              for (int64_t kw : w.kernel)
-                for (int64_t o = g * outputs; o < (g + 1) * outputs; o++)
-                  for (int64_t c = 0; c < channels; c++)
-                    *to++ =
-                        load1(static_cast<const TW*>(in.weight.data) + ((o * k[1] + kh) * k[2] + kw) * channels + c);
+          with_float_type(in.weight.dtype, [&]<class T>(T*) {
+            transpose_weight(ctx, static_cast<const T*>(in.weight.data) + g * outputs * inner, k, h, w, outputs,
+                             weight);
           });
           with_float_type(grad.x.dtype, [&]<class T>(T*) {
-            gather_convolution<T>(ctx, dy.y, h, w, g * outputs, outputs, Matrix<float>(weight.data(), channels), grad.x,
-                                  g * channels, channels, NoEpilogue{});
+            convolve<T>(ctx, dy.y, h, w, g * outputs, outputs, Matrix<float>(weight, channels), grad.x, g * channels,
+                        channels, NoEpilogue{});
           });
         }
       }
   }
-  const int64_t rows = y[0] * y[1] * y[2] / ctx.leaves;
+  const int64_t rows = y[0] * y[1] * y[2] / ctx.leaves;  // positions of a leaf
   CHECK(rows * ctx.leaves == y[0] * y[1] * y[2], "conv2d: {} samples do not divide into {} leaves", y[0], ctx.leaves);
   if (grad.weight) {
     // if (depthwise(in)): depthwise.h
     const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
     const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
-    const Operand d{dy.y.data, dy.y.dtype, dy.y.stride(2), true};
-    ctx.parallel(ctx.leaves * groups, 1, [&](int64_t begin, int64_t end) {
-      std::vector<float> patches(size_t(rows * inner));
-      for (int64_t i = begin; i < end; i++) {
-        const int64_t leaf = i / groups, g = i % groups;
-        with_float_type(in.x.dtype, [&]<class TX>(TX*) {
-          gather_patches<TX>(in.x, h, w, g * channels, channels, leaf * rows, rows, patches.data());
+    for (int64_t g = 0; g < groups; g++)
+      with_patches(in.x, h, w, g * channels, channels, [&]<class B>(const B& patches) {
+        const Operand d = matrix_of(dy.y, g * outputs, true);
+        gemm_batch(ctx, ctx.leaves, outputs, inner, rows, [&](int64_t leaf) {
+          return Problem<float, NoEpilogue, Operand, B>{
+              d.block(0, leaf * rows), patches.block(leaf * rows, 0),
+              static_cast<float*>(grad.weight.data) + (leaf * k[0] + g * outputs) * inner, inner};
         });
-        gemm(outputs, inner, rows, d.block(g * outputs, leaf * rows), Matrix<float>(patches.data(), inner),
-             static_cast<float*>(grad.weight.data) + (leaf * k[0] + g * outputs) * inner, inner);
-      }
-    });
+      });
   }
   if (grad.bias)
     with_float_type(dy.y.dtype, [&]<class T>(T*) {
