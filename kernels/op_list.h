@@ -7,10 +7,13 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_decode/attention_decode.h"
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm_running/batch_norm_running.h"
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/concat/concat.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/core/any_op.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/cumsum/cumsum.h"
@@ -23,6 +26,7 @@
 #include "kernels/gated_residual/gated_residual.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
+#include "kernels/group_norm_silu/group_norm_silu.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
 #include "kernels/image_to_float/image_to_float.h"
 #include "kernels/lambda_returns/lambda_returns.h"
@@ -58,9 +62,12 @@ using AllOps = OpList<
     Add,
     Attention,
     AttentionDecode,
+    BatchNorm,
+    BatchNormRunning,
     ChannelCapacity,
     ClipScale,
     Concat,
+    Conv2d,
     CrossEntropy,
     CumSum,
     Ema,
@@ -73,6 +80,7 @@ using AllOps = OpList<
     GaussianBottleneck,
     Gelu,
     GradNorm,
+    GroupNormSilu,
     GuidedEulerStep,
     ImageToFloat,
     LambdaReturns,

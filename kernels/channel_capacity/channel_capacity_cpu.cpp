@@ -70,7 +70,7 @@ void covariance(Context& ctx, const View& x, const float* mean, float* d, float*
         const int64_t m = std::min(kBlockRows, cols - i);
         float* const block = a + i * cols + i;
         // The sums of earlier chunks are in A itself; the first chunk begins it.
-        gemm(m, cols - i, depth, Matrix<float>{d + i, cols, true}, Matrix<float>{d + i, cols}, block, cols,
+        gemm(m, cols - i, depth, Matrix<float>{d + i, cols, true}, Matrix<float>{d + i, cols}, block, EvenRows(cols),
              [&](int64_t row, int64_t col, f32v v, auto n) {
                return base ? load_n(block + row * cols + col, n) + v : v;
              });

@@ -11,6 +11,7 @@
 //   tile        kMR x kNR register tile over one chunk; B from a packed panel, A in place or from a packed panel
 //   gemm        one problem on the calling thread, blocked for the caches
 //   gemm_batch  a batch of problems over the pool, split into blocks of rows and columns
+// An operand is a matrix in memory (Operand) or anything that packs itself as one, as the patches of an image do.
 //
 // B is packed in panels of kNR columns, one chunk deep: panel[k*width + j], width = kNR, or for the last panel the
 // number of columns left, rounded up to whole vectors (the padding is zero). A is read in place where its rows are
@@ -241,7 +242,9 @@ __attribute__((noinline)) void pack_a(int64_t kc, int64_t m, const T* a, int64_t
 
 // ---- one problem on the calling thread ----
 
-// A matrix operand of either type: element (i, j) is data[i*ld + j], or data[j*ld + i] where transposed.
+// A matrix operand of either type: element (i, j) is data[i*ld + j], or data[j*ld + i] where transposed. What gemm asks
+// of any operand: block(i, j) is the operand from row i and column j on; as A it says its layout, whether its rows are
+// used in_place, and packs them; as B it packs.
 struct Operand {
   const void* data;
   DType dtype;  // f32 or bf16
@@ -256,6 +259,15 @@ struct Operand {
     const int64_t offset = transposed ? j * ld + i : i * ld + j;
     return {static_cast<const char*>(data) + offset * int64_t(size_of(dtype)), dtype, ld, transposed};
   }
+
+  ALayout layout() const { return transposed ? ALayout::panel : ALayout::rows; }
+  bool in_place() const { return dtype == DType::f32 && !transposed; }
+  void pack_as_a(int64_t m0, int64_t m, int64_t k0, int64_t kc, float* out) const {
+    with_float_type(dtype, [&]<class T>(T*) { pack_a(kc, m, at<T>(m0, k0), ld, transposed, out); });
+  }
+  void pack_as_b(int64_t k0, int64_t kc, int64_t n0, int64_t n, float* out) const {
+    with_float_type(dtype, [&]<class T>(T*) { pack_b(kc, n, at<T>(k0, n0), ld, transposed, out); });
+  }
 };
 template <class T>
 struct Matrix : Operand {
@@ -267,6 +279,14 @@ struct Matrix : Operand {
 // returns is rounded to C. It may write side outputs for those elements; it is called once for each.
 struct NoEpilogue {
   DR_INLINE f32v operator()(int64_t, int64_t, f32v v, auto) const { return v; }
+};
+
+// Where C's rows lie: evenly, row i at i*ld. Another is an object with offsets(row, count, out), which gives the offsets
+// in elements of rows row .. row + count - 1 of the whole problem.
+struct EvenRows {
+  int64_t ld;
+  EvenRows(int64_t ld_) : ld(ld_) {}
+  int64_t of_block(int64_t row) const { return row * ld; }
 };
 
 // This thread's packing memory: at least `bytes`, 64-byte aligned, kept for the next call. Contents undefined.
@@ -289,14 +309,17 @@ inline float* gemm_buffer(size_t bytes) {
   return static_cast<float*>(buffer.data);
 }
 
-// C[m,n] = epi(row0 + m, col0 + n, (A B)[m,n]) for one M x N block; C is c[m*ldc + n] and overlaps no operand.
-template <class TC, class Epilogue = NoEpilogue>
-void gemm(int64_t M, int64_t N, int64_t K, Operand A, Operand B, TC* C, int64_t ldc, Epilogue&& epi = {},
-          int64_t row0 = 0, int64_t col0 = 0) {
-  constexpr bool kPlain = std::is_same_v<TC, float> && std::is_same_v<std::remove_cvref_t<Epilogue>, NoEpilogue>;
+// C[m,n] = epi(row0 + m, col0 + n, (A B)[m,n]) for one M x N block; C overlaps no operand. Even rows lie at c[m*ld + n];
+// others where `rows` says for row0 + m.
+template <class TC, class Epilogue = NoEpilogue, class A, class B, class Rows = EvenRows>
+void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operand, TC* C, Rows rows_of_c,
+          Epilogue&& epi = {}, int64_t row0 = 0, int64_t col0 = 0) {
+  constexpr bool kEven = std::is_same_v<Rows, EvenRows>;
+  constexpr bool kPlain = kEven && std::is_same_v<TC, float> && std::is_same_v<std::remove_cvref_t<Epilogue>, NoEpilogue>;
   constexpr bool kPartialInC = std::is_same_v<TC, float>;
   if (M <= 0 || N <= 0) return;
-  const bool in_place = A.dtype == DType::f32 && !A.transposed;
+  const bool in_place = a_operand.in_place();
+  const ALayout layout = a_operand.layout();
 
   // Columns in blocks of equal size, whole panels each. A panel that few tiles use stays in the nearest cache if they
   // come right after it is packed.
@@ -312,38 +335,43 @@ void gemm(int64_t M, int64_t N, int64_t K, Operand A, Operand B, TC* C, int64_t 
   float* const packed_a = packed_b + b_floats;
   float* const partial = packed_a + a_floats;
   alignas(64) float out[kMR * kNR];
+  int64_t offset[kGroupRows];
 
   for (int64_t n0 = 0; n0 < N; n0 += nc) {
     const int64_t n_block = N - n0 < nc ? N - n0 : nc;
     for (int64_t k0 = 0; k0 == 0 || k0 < K; k0 += kChainChunk) {
       const int64_t kc = K - k0 < kChainChunk ? K - k0 : kChainChunk;
       const bool first = k0 == 0, last = k0 + kChainChunk >= K;
-      with_float_type(B.dtype,
-                      [&]<class T>(T*) { pack_b(kc, n_block, B.at<T>(k0, n0), B.ld, B.transposed, packed_b); });
+      b_operand.pack_as_b(k0, kc, n0, n_block, packed_b);
       for (int64_t m0 = 0; m0 < M; m0 += kGroupRows) {
         const int64_t m_group = M - m0 < kGroupRows ? M - m0 : kGroupRows;
-        if (!in_place)
-          with_float_type(A.dtype,
-                          [&]<class T>(T*) { pack_a(kc, m_group, A.at<T>(m0, k0), A.ld, A.transposed, packed_a); });
+        if (!in_place) a_operand.pack_as_a(m0, m_group, k0, kc, packed_a);
+        if constexpr (!kEven) rows_of_c.offsets(row0 + m0, m_group, offset);
         for (int64_t i = 0; i < m_group; i += kMR) {
           const int rows = m_group - i < kMR ? int(m_group - i) : kMR;
-          const float* const a = in_place ? A.at<float>(m0 + i, k0) : packed_a + i * (A.transposed ? kc : kChainChunk);
-          const int64_t lda = in_place ? A.ld : kChainChunk;
+          const float* a = packed_a + i * (layout == ALayout::panel ? kc : kChainChunk);
+          int64_t lda = kChainChunk;
+          if constexpr (requires { a_operand.ld; })
+            if (in_place) a = a_operand.template at<float>(m0 + i, k0), lda = a_operand.ld;
           for (int64_t j = 0; j < n_block; j += kNR) {
             const int vectors = panel_vectors(n_block, j);
-            const TileFunction run =
-                A.transposed ? tile_for<ALayout::panel>(rows, vectors) : tile_for<ALayout::rows>(rows, vectors);
+            const TileFunction run = layout == ALayout::panel ? tile_for<ALayout::panel>(rows, vectors)
+                                                              : tile_for<ALayout::rows>(rows, vectors);
             const float* b = packed_b + j * kc;
             const int64_t row = m0 + i, col = n0 + j;
             const int64_t columns = n_block - j < kNR ? n_block - j : kNR;
             const bool whole = columns == vectors * W;
-            if (kPlain && whole) {
-              run(kc, a, lda, b, reinterpret_cast<float*>(C) + row * ldc + col, ldc, !first);
-              continue;
+            if constexpr (kPlain) {
+              if (whole) {
+                run(kc, a, lda, b, C + row * rows_of_c.ld + col, rows_of_c.ld, !first);
+                continue;
+              }
             }
             run(kc, a, lda, b, out, kNR, false);
             for (int r = 0; r < rows; r++) {
-              TC* const c = C + (row + r) * ldc + col;
+              TC* c;
+              if constexpr (kEven) c = C + (row + r) * rows_of_c.ld + col;
+              else c = C + offset[i + r] + col;
               float* sum;
               if constexpr (kPartialInC) sum = c;
               else sum = partial + (row + r) * partial_ld + j;
@@ -364,11 +392,12 @@ void gemm(int64_t M, int64_t N, int64_t K, Operand A, Operand B, TC* C, int64_t 
 // ---- a batch of problems over the pool ----
 
 // One problem of a batch: C[m,n] = epi(m, n, (A B)[m,n]).
-template <class TC, class Epilogue = NoEpilogue>
+template <class TC, class Epilogue = NoEpilogue, class A = Operand, class B = Operand, class Rows = EvenRows>
 struct Problem {
-  Operand a, b;
+  A a;
+  B b;
   TC* c;
-  int64_t ldc;
+  Rows rows;
   Epilogue epi{};
 };
 
@@ -424,7 +453,7 @@ void gemm_batch(const Context& ctx, int64_t batch, int64_t M, int64_t N, int64_t
       const int64_t n0 = c * tile_columns / split.column_blocks * kNR,
                     n1 = (c + 1) * tile_columns / split.column_blocks * kNR;
       gemm((m1 < M ? m1 : M) - m0, (n1 < N ? n1 : N) - n0, K, p.a.block(m0, 0), p.b.block(0, n0),
-           p.c + m0 * p.ldc + n0, p.ldc, p.epi, m0, n0);
+           p.c + p.rows.of_block(m0) + n0, p.rows, p.epi, m0, n0);
     }
   });
 }
