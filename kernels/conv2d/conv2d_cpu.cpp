@@ -52,7 +52,7 @@ void transpose_weight(const Context& ctx, const T* weight, const Sizes& k, const
     for (int64_t i = begin; i < end; i++) {
       const int64_t tap = i / outputs, o = i % outputs;
       const int64_t kh = h.kernel[size_t(tap / w.taps())], kw = w.kernel[size_t(tap % w.taps())];
-      copy_widened(weight + ((o * k[1] + kh) * k[2] + kw) * k[3], k[3], out + i * k[3]);
+      copy_rows(1, k[3], weight + ((o * k[1] + kh) * k[2] + kw) * k[3], 0, out + i * k[3], 0);
     }
   });
 }

@@ -15,13 +15,14 @@
 //
 // B is packed in panels of kNR columns, one chunk deep: panel[k*width + j], width = kNR, or for the last panel the
 // number of columns left, rounded up to whole vectors (the padding is zero). A is read in place where its rows are
-// contiguous f32; otherwise it is packed: bf16 rows widened one by one (row stride kChainChunk), a transposed A in
+// contiguous f32; otherwise it is packed: bf16 rows widened one by one (row stride packed_a_stride), a transposed A in
 // panels of kMR rows, panel[k*kMR + i].
 //
 // A tile streams its B panel from the second-level cache once and keeps all sums in registers for the whole chunk, so
 // the traffic on C is one read and one write per 512 multiply-adds.
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -51,18 +52,17 @@ inline constexpr int kGroupRows = 6 * kMR;      // rows of A packed at a time
 // Where a tile finds its rows of A: in rows, a[i*lda + k], or in a packed panel, a[k*kMR + i].
 enum class ALayout { rows, panel };
 
-// c[i*ldc + j] = s, or c + s where `add`; s = the fma chain of a's row i and b's column j over kc <= 512 steps.
+// c[i*ldc + j] = s, or c + s where `add`; s = the fma chain of a's row i and b's column j over kc <= 512 steps. Then
+// bias[j] is added, unless bias is null.
 //   b: one packed panel of width NV*W, 64-byte aligned   c: MR x NV*W f32, whole vectors
 template <int MR, int NV, ALayout L>
 __attribute__((noinline)) void tile(int64_t kc, const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
-                                    bool add) {
+                                    bool add, const float* bias) {
   f32v acc[MR][NV] = {};
-  if (add) {
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++)
+  for (int i = 0; i < MR; i++)
 #pragma GCC unroll 4
-      for (int j = 0; j < NV; j++) __builtin_prefetch(c + i * ldc + j * W, 1);
-  }
+    for (int j = 0; j < NV; j++) __builtin_prefetch(c + i * ldc + j * W, 1);
   for (int64_t k = 0; k < kc; k++) {
     f32v bk[NV];
 #pragma GCC unroll 4
@@ -84,12 +84,14 @@ __attribute__((noinline)) void tile(int64_t kc, const float* a, int64_t lda, con
 #pragma GCC unroll 4
     for (int j = 0; j < NV; j++) {
       float* p = c + i * ldc + j * W;
-      store(p, add ? load(p) + acc[i][j] : acc[i][j]);
+      if (add) acc[i][j] = load(p) + acc[i][j];
+      if (bias) acc[i][j] = acc[i][j] + load(bias + j * W);
+      store(p, acc[i][j]);
     }
   }
 }
 
-using TileFunction = void (*)(int64_t, const float*, int64_t, const float*, float*, int64_t, bool);
+using TileFunction = void (*)(int64_t, const float*, int64_t, const float*, float*, int64_t, bool, const float*);
 
 // The tile for `rows` <= kMR rows and `vectors` <= kNV vectors of columns.
 template <ALayout L>
@@ -216,14 +218,18 @@ __attribute__((noinline)) void pack_b(int64_t kc, int64_t n, const T* b, int64_t
   }
 }
 
+// Between rows of a packed A: whole vectors, and no power of two for a full chunk, which would crowd rows into few sets
+// of the first-level cache.
+constexpr int64_t packed_a_stride(int64_t kc) { return (kc + 2 * W - 1) / W * W; }
+
 // Packs kc <= 512 columns and m rows of A. Transposed, a[k*lda + i]: panels of kMR rows, panel p from out + p*kMR*kc,
 // element k*kMR + i; places for rows past m are left alone, since no tile reads them. Else a[i*lda + k]: rows,
-// out[i*kChainChunk + k].
+// out[i*packed_a_stride(kc) + k].
 template <class T>
 __attribute__((noinline)) void pack_a(int64_t kc, int64_t m, const T* a, int64_t lda, bool transposed, float* out) {
   if (!transposed) {
     for (int64_t i = 0; i < m; i++)
-      for_vectors(kc, [&](int64_t k, auto n) { store_n(out + i * kChainChunk + k, load_n(a + i * lda + k, n), n); });
+      for_vectors(kc, [&](int64_t k, auto n) { store_n(out + i * packed_a_stride(kc) + k, load_n(a + i * lda + k, n), n); });
     return;
   }
   for (int64_t k = 0; k < kc; k++) {
@@ -280,6 +286,11 @@ struct Matrix : Operand {
 struct NoEpilogue {
   DR_INLINE f32v operator()(int64_t, int64_t, f32v v, auto) const { return v; }
 };
+// One that adds a row of f32 to every row of C, and does no more, may say so: row_to_add(column), or null for none.
+template <class E>
+concept AddsRow = requires(const E& e) {
+  { e.row_to_add(int64_t{}) } -> std::same_as<const float*>;
+};
 
 // Where C's rows lie: evenly, row i at i*ld. Another is an object with offsets(row, count, out), which gives the offsets
 // in elements of rows row .. row + count - 1 of the whole problem.
@@ -315,8 +326,9 @@ template <class TC, class Epilogue = NoEpilogue, class A, class B, class Rows = 
 void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operand, TC* C, Rows rows_of_c,
           Epilogue&& epi = {}, int64_t row0 = 0, int64_t col0 = 0) {
   constexpr bool kEven = std::is_same_v<Rows, EvenRows>;
-  constexpr bool kPlain = kEven && std::is_same_v<TC, float> && std::is_same_v<std::remove_cvref_t<Epilogue>, NoEpilogue>;
+  constexpr bool kNoEpilogue = std::is_same_v<std::remove_cvref_t<Epilogue>, NoEpilogue>;
   constexpr bool kPartialInC = std::is_same_v<TC, float>;
+  constexpr bool kDirect = kEven && kPartialInC && (kNoEpilogue || AddsRow<Epilogue>);  // the tile itself writes C
   if (M <= 0 || N <= 0) return;
   const bool in_place = a_operand.in_place();
   const ALayout layout = a_operand.layout();
@@ -329,7 +341,7 @@ void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operan
   const int64_t chunk = K < kChainChunk ? K : kChainChunk;
   // Sums of the chunks so far lie in C itself where it is f32, else here.
   const int64_t partial_ld = nc;
-  const size_t b_floats = packed_b_floats(chunk, nc), a_floats = size_t(kGroupRows * kChainChunk);
+  const size_t b_floats = packed_b_floats(chunk, nc), a_floats = size_t(kGroupRows * packed_a_stride(chunk));
   const size_t partial_floats = !kPartialInC && K > kChainChunk ? size_t(M * partial_ld) : 0;
   float* const packed_b = gemm_buffer((b_floats + a_floats + partial_floats) * sizeof(float));
   float* const packed_a = packed_b + b_floats;
@@ -349,8 +361,8 @@ void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operan
         if constexpr (!kEven) rows_of_c.offsets(row0 + m0, m_group, offset);
         for (int64_t i = 0; i < m_group; i += kMR) {
           const int rows = m_group - i < kMR ? int(m_group - i) : kMR;
-          const float* a = packed_a + i * (layout == ALayout::panel ? kc : kChainChunk);
-          int64_t lda = kChainChunk;
+          int64_t lda = packed_a_stride(kc);
+          const float* a = packed_a + i * (layout == ALayout::panel ? kc : lda);
           if constexpr (requires { a_operand.ld; })
             if (in_place) a = a_operand.template at<float>(m0 + i, k0), lda = a_operand.ld;
           for (int64_t j = 0; j < n_block; j += kNR) {
@@ -361,13 +373,15 @@ void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operan
             const int64_t row = m0 + i, col = n0 + j;
             const int64_t columns = n_block - j < kNR ? n_block - j : kNR;
             const bool whole = columns == vectors * W;
-            if constexpr (kPlain) {
+            if constexpr (kDirect) {
               if (whole) {
-                run(kc, a, lda, b, C + row * rows_of_c.ld + col, rows_of_c.ld, !first);
+                const float* bias = nullptr;
+                if constexpr (!kNoEpilogue) bias = last ? epi.row_to_add(col0 + col) : nullptr;
+                run(kc, a, lda, b, C + row * rows_of_c.ld + col, rows_of_c.ld, !first, bias);
                 continue;
               }
             }
-            run(kc, a, lda, b, out, kNR, false);
+            run(kc, a, lda, b, out, kNR, false, nullptr);
             for (int r = 0; r < rows; r++) {
               TC* c;
               if constexpr (kEven) c = C + (row + r) * rows_of_c.ld + col;

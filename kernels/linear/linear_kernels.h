@@ -16,6 +16,11 @@ struct AddBias {
   DR_INLINE f32v operator()(int64_t, int64_t column, f32v value, N n) const {
     return bias ? value + load_n(bias + column, n) : value;
   }
+  const float* row_to_add(int64_t column) const
+    requires std::is_same_v<T, float>
+  {
+    return bias ? bias + column : nullptr;
+  }
 };
 
 // Calls f(AddBias) for a bias of either type; an absent one counts as f32.
