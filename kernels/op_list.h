@@ -17,6 +17,7 @@
 #include "kernels/gated_residual/gated_residual.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
+#include "kernels/grid_sample/grid_sample.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
@@ -45,6 +46,7 @@ using AllOps = OpList<
     GaussianBottleneck,
     Gelu,
     GradNorm,
+    GridSample,
     GuidedEulerStep,
     LayerNorm,
     Linear,
