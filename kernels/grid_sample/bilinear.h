@@ -60,7 +60,7 @@ struct Footprint {
   f32v y0;
   i32v moves_x, moves_y;   // all ones where the sample follows its coordinate, 0 where it is held at the border
   alignas(64) float weight[4][W];
-  alignas(64) int32_t offset[W];   // of corner 0 from pixel (0, 0), in elements
+  alignas(64) int32_t offset[W];   // of corner 0, in elements
   alignas(64) int32_t corners[W];  // bit k: corner k is a pixel of the image
 
   // Only pixels of rows [first, last) count.
@@ -74,9 +74,10 @@ struct Footprint {
   }
 };
 
-// Each lane may have an image of its own: its width and height, and the elements from one row to the next.
-DR_INLINE void footprint(f32v x, f32v y, f32v width, f32v height, i32v row, i32v column, Padding padding,
-                         Footprint& out) {
+// Each lane may have an image of its own: its width and height, the elements from one row to the next, and where its
+// pixel (0, 0) lies.
+DR_INLINE void footprint(f32v x, f32v y, f32v width, f32v height, i32v row, int64_t column, i32v origin,
+                         Padding padding, Footprint& out) {
   const f32v one = splat(1), zero{}, last_x = width - one, last_y = height - one;
   i32v inside;
   if (padding == Padding::border) {
@@ -101,7 +102,7 @@ DR_INLINE void footprint(f32v x, f32v y, f32v width, f32v height, i32v row, i32v
   const i32v left = i.value >= zero, right = i.value < last_x, top = j.value >= zero, bottom = j.value < last_y;
   const i32v corners =
       inside & ((top & ((left & 1) | (right & 2))) | (bottom & ((left & 4) | (right & 8))));
-  const i32v offset = j.integer * row + i.integer * column;
+  const i32v offset = origin + j.integer * row + i.integer * splat_i(int(column));
   std::memcpy(out.corners, &corners, sizeof corners);
   std::memcpy(out.offset, &offset, sizeof offset);
 }
@@ -203,13 +204,13 @@ DR_INLINE Pairs slopes(const Footprint& f, const float (&dot)[4][W]) {
           pick(f.moves_y, fma(f.gx, c - a, f.fx * (d - b)), zero)};
 }
 
-// sum[corner k, c] = fma(weight_k, value(c, n), sum) for every corner inside. `sums` is element `base` of the image.
+// sum[corner k, c] = fma(weight_k, value(c, n), sum) for every corner inside.
 template <int C, class F>
 DR_INLINE void scatter(const Footprint& f, int i, int64_t row, int64_t column, int64_t channels, float* sums,
-                       int64_t base, F&& value) {
+                       F&& value) {
   const int inside = f.corners[i];
   if (inside == 0) return;
-  float* const p = sums + (f.offset[i] - base);
+  float* const p = sums + f.offset[i];
   float* const at[4] = {p, p + column, p + row, p + row + column};
   auto add = [&](int k, int64_t c, auto v, auto n) {
     store_n(at[k] + c, fma(spread(f.weight[k][i], n), v, load_n(at[k] + c, n)), n);
@@ -244,6 +245,13 @@ DR_INLINE SampledImage<T> sampled_image(const View& x, int64_t n, Padding paddin
           padding, zeros};
 }
 
+// Samples at `at` of one image, of which memory begins at row `first_row`.
+template <class T>
+DR_INLINE void footprint(Pairs at, const SampledImage<T>& m, int64_t first_row, Footprint& out) {
+  footprint(at.a, at.b, splat(float(m.width)), splat(float(m.height)), splat_i(int(m.row)), m.column,
+            splat_i(int(-first_row * m.row)), m.padding, out);
+}
+
 // The zeros that corners outside read, at the beginning of scratch.
 template <class T>
 T* zero_pixel(const Context& ctx, int64_t channels) {
@@ -258,8 +266,7 @@ DR_INLINE void sample_run(const SampledImage<T>& m, int64_t count, XY&& xy, T* y
   Footprint f;
   for_vectors(count, [&](int64_t first, auto n) {
     const Pairs at = xy(first, n);
-    footprint(at.a, at.b, splat(float(m.width)), splat(float(m.height)), splat_i(int(m.row)), splat_i(int(m.column)),
-              m.padding, f);
+    footprint(at, m, 0, f);
     for (int i = 0; i < n; i++) {
       const Corners<T> corners(f, i, m.pixels, m.row, m.column, m.zeros);
       T* const out = y + (first + i) * m.channels;
@@ -275,8 +282,7 @@ DR_INLINE void slope_run(const SampledImage<T>& m, int64_t count, XY&& xy, const
   alignas(64) float dot[4][W] = {};
   for_vectors(count, [&](int64_t first, auto n) {
     const Pairs at = xy(first, n);
-    footprint(at.a, at.b, splat(float(m.width)), splat(float(m.height)), splat_i(int(m.row)), splat_i(int(m.column)),
-              m.padding, f);
+    footprint(at, m, 0, f);
     for (int i = 0; i < n; i++) {
       float sum[4];
       corner_dots<C>(dy + (first + i) * m.channels, Corners<T>(f, i, m.pixels, m.row, m.column, m.zeros), m.channels,
@@ -296,13 +302,11 @@ DR_INLINE void scatter_run(const SampledImage<T>& m, int64_t first_row, int64_t 
   const bool part = first_row > 0 || last_row < m.height;
   for_vectors(count, [&](int64_t first, auto n) {
     const Pairs at = xy(first, n);
-    footprint(at.a, at.b, splat(float(m.width)), splat(float(m.height)), splat_i(int(m.row)), splat_i(int(m.column)),
-              m.padding, f);
+    footprint(at, m, first_row, f);
     if (part) f.keep_rows(float(first_row), float(last_row));
     for (int i = 0; i < n; i++) {
       const T* const d = dy + (first + i) * m.channels;
-      scatter<C>(f, i, m.row, m.column, m.channels, sums, first_row * m.row,
-                 [&](int64_t c, auto k) { return load_n(d + c, k); });
+      scatter<C>(f, i, m.row, m.column, m.channels, sums, [&](int64_t c, auto k) { return load_n(d + c, k); });
     }
   });
 }
