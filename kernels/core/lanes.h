@@ -23,10 +23,15 @@ struct Floor {
   f32v value;
 };
 DR_INLINE Floor floor_of(f32v v) {
-  const i32v toward_zero = __builtin_convertvector(v, i32v);
-  const f32v t = __builtin_convertvector(toward_zero, f32v);
-  const i32v above = t > v;  // -1 where so
-  return {toward_zero + above, pick(above, t - splat(1), t)};
+#if defined(DR_ISA_avx512)
+  const f32v t = _mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(DR_ISA_avx2)
+  const f32v t = _mm256_floor_ps(v);
+#else
+  const f32v toward_zero = __builtin_convertvector(__builtin_convertvector(v, i32v), f32v);
+  const f32v t = toward_zero > v ? toward_zero - splat(1) : toward_zero;
+#endif
+  return {__builtin_convertvector(t, i32v), t};
 }
 
 // Pairs (a, b) that lie one after the other in memory.

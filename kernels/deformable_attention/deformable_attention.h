@@ -70,10 +70,9 @@ struct DeformableAttention {
           "deformable_attention: value may span 2^31 elements of a sample at most, got {}", to_string(in.value));
     return {{in.value.dtype, {n, q, heads * in.value.size(3)}}};
   }
-  // A pixel of zeros; where value is bf16, sums of one head's dvalue for each thread.
+  // Where value is bf16: sums of one head's dvalue for each thread.
   size_t scratch_bytes(const In& in, int threads) const {
-    const int64_t sums = in.value.dtype == DType::bf16 ? threads * in.value.size(1) * in.value.size(3) : 0;
-    return zero_pixel_bytes(in.value.size(3)) + size_t(sums) * sizeof(float);
+    return in.value.dtype == DType::bf16 ? size_t(threads * in.value.size(1) * in.value.size(3)) * sizeof(float) : 0;
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

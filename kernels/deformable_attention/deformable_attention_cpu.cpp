@@ -58,7 +58,7 @@ const T* head_of(const View& value, int64_t n, int64_t h) {
 }
 
 template <class T>
-DR_INLINE void forward_query(const Points& points, const Query& q, const T* value, int64_t width, const T* zeros, T* y) {
+DR_INLINE void forward_query(const Points& points, const Query& q, const T* value, int64_t width, T* y) {
   Footprint f[DeformableAttention::kMaxPoints / W];
   for_vectors(points.count, [&](int64_t i, auto n) { points.footprints(q.locations, i, n, f[i / W]); });
   for_vectors(width, [&](int64_t d, auto n) {
@@ -66,9 +66,7 @@ DR_INLINE void forward_query(const Points& points, const Query& q, const T* valu
     for (int64_t p = 0; p < points.count; p++) {
       const Footprint& at = f[p / W];
       const int i = int(p % W);
-      if (at.corners[i] == 0) continue;
-      const Corners<T> corners(at, i, value, points.row[p], points.column, zeros);
-      sum = fma(splat(q.weights[p]), corners.blend(at, i, d, n), sum);
+      if (at.live[i]) sum = fma(splat(q.weights[p]), blend(at, i, value, d, n), sum);
     }
     store_n(y + d, sum, n);
   });
@@ -76,25 +74,24 @@ DR_INLINE void forward_query(const Points& points, const Query& q, const T* valu
 
 // Gradients of a query's weights and locations; either may be null.
 template <class T>
-DR_INLINE void point_gradients(const Points& points, const Query& q, const T* value, int64_t width, const T* zeros,
-                               const T* dy, float* dweights, float* dlocations) {
+DR_INLINE void point_gradients(const Points& points, const Query& q, const T* value, int64_t width, const T* dy,
+                               float* dweights, float* dlocations) {
   Footprint f;
+  Dots dots;
   for_vectors(points.count, [&](int64_t first, auto n) {
     points.footprints(q.locations, first, n, f);
-    alignas(64) float dot[4][W] = {};
     for (int i = 0; i < n; i++) {
-      if (f.corners[i] == 0) continue;
-      float sum[4];
-      corner_dots<0>(dy, Corners<T>(f, i, value, points.row[first + i], points.column, zeros), width, sum);
-      for (int k = 0; k < 4; k++) dot[k][i] = sum[k];
+      float sum[4] = {};
+      if (f.live[i]) corner_dots<0>(dy, f, i, value, width, sum);
+      dots.set(i, sum);
     }
     if (dweights) {
-      f32v sum = load(f.weight[0]) * load(dot[0]);
-      for (int k = 1; k < 4; k++) sum = fma(load(f.weight[k]), load(dot[k]), sum);
+      f32v sum = load(f.weight[0]) * dots.corner(f, 0);
+      for (int k = 1; k < 4; k++) sum = fma(load(f.weight[k]), dots.corner(f, k), sum);
       store_n(dweights + first, sum, n);
     }
     if (dlocations) {
-      const Pairs slope = slopes(f, dot);
+      const Pairs slope = dots.slopes(f);
       const f32v a = load_n(q.weights + first, n);
       store_pairs(dlocations + 2 * first, a * slope.a * load(points.width + first),
                   a * slope.b * load(points.height + first), n);
@@ -113,11 +110,10 @@ void DeformableAttention::forward<kBackend>(Context& ctx, const In& in, const Ou
   CHECK(out.y.packed(), "deformable_attention: y must be packed");
   const Points points(*this, in, 0, in.locations.size(3), in.value.stride(1));
   with_float_type(in.value.dtype, [&]<class T>(T*) {
-    const T* const zeros = zero_pixel<T>(ctx, width);
     for_pieces(ctx, in.value.size(0), queries * heads, kQueries * heads, false,
                [&](int64_t n, int64_t first, int64_t count) {
                  for (int64_t i = first; i < first + count; i++)
-                   forward_query<T>(points, Query(in, n, i), head_of<T>(in.value, n, i % heads), width, zeros,
+                   forward_query<T>(points, Query(in, n, i), head_of<T>(in.value, n, i % heads), width,
                                     static_cast<T*>(out.y.data) + (n * queries * heads + i) * width);
                });
   });
@@ -134,11 +130,10 @@ void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const O
     const T* const dy = static_cast<const T*>(dout.y.data);
     if (grad.locations || grad.weights) {
       const Points points(*this, in, 0, level_count, in.value.stride(1));
-      const T* const zeros = zero_pixel<T>(ctx, width);
-      for_pieces(ctx, in.value.size(0), queries * heads, kQueries * heads, false,
+        for_pieces(ctx, in.value.size(0), queries * heads, kQueries * heads, false,
                  [&](int64_t n, int64_t first, int64_t count) {
                    for (int64_t i = n * queries * heads + first; count > 0; i++, first++, count--)
-                     point_gradients<T>(points, Query(in, n, first), head_of<T>(in.value, n, first % heads), width, zeros,
+                     point_gradients<T>(points, Query(in, n, first), head_of<T>(in.value, n, first % heads), width,
                                         dy + i * width,
                                         grad.weights ? grad.weights.as<float>() + i * per_query : nullptr,
                                         grad.locations ? grad.locations.as<float>() + 2 * i * per_query : nullptr);
@@ -161,8 +156,7 @@ void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const O
       T* const out = static_cast<T*>(grad.value.data) + (n * pixels * heads + h) * width;
       float* sums;
       if constexpr (kDirect) sums = out;
-      else sums = ctx.scratch_as<float>(size_t(pixels * width), zero_pixel_bytes(width) +
-                                                                    size_t(slot * pixels * width) * sizeof(float));
+      else sums = ctx.scratch_as<float>(size_t(pixels * width), size_t(slot * pixels * width) * sizeof(float));
       for (int64_t p = begin; p < end; p++) std::memset(sums + p * column, 0, size_t(width) * sizeof(float));
       const Points points(*this, in, first, last, column);
       Footprint f;
@@ -174,7 +168,7 @@ void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const O
         for_vectors(points.count, [&](int64_t from, auto m) {
           points.footprints(locations, from, m, f);
           for (int k = 0; k < m; k++)
-            scatter<0>(f, k, points.row[from + k], column, width, sums, [&](int64_t c, auto w) {
+            scatter<0>(f, k, width, sums, [&](int64_t c, auto w) {
               return splat(weights[from + k]) * load_n(d + c, w);
             });
         });

@@ -56,21 +56,22 @@ void with_channels(int64_t count, F&& f) {
 
 // Corners are numbered 0 (x0, y0), 1 (x0 + 1, y0), 2 (x0, y0 + 1), 3 (x0 + 1, y0 + 1).
 struct Footprint {
-  f32v fx, fy, gx, gy;     // x - x0, y - y0, and 1 less these
-  f32v y0;
-  i32v moves_x, moves_y;   // all ones where the sample follows its coordinate, 0 where it is held at the border
-  alignas(64) float weight[4][W];
-  alignas(64) int32_t offset[W];   // of corner 0, in elements
-  alignas(64) int32_t corners[W];  // bit k: corner k is a pixel of the image
+  f32v fx, fy, gx, gy;                // x - x0, y - y0, and 1 less these
+  i32v left, right, top, bottom;      // all ones where the corners of that side are pixels of the image
+  i32v moves_x, moves_y;              // all ones where the sample follows its coordinate, 0 where the border holds it
+  f32v first_row, second_row;         // of pixels that stand for the corners
+  alignas(64) float weight[4][W];     // 0 for a corner outside
+  alignas(64) int32_t offset[4][W];   // of the pixel that stands for the corner, in elements
+  alignas(64) int32_t live[W];        // 3; 0: the sample is outside. keep_rows: bit 0 first_row, bit 1 second_row
 
-  // Only pixels of rows [first, last) count.
-  DR_INLINE void keep_rows(float first, float last) {
-    const f32v y1 = y0 + splat(1);
-    const i32v top = (y0 >= splat(first)) & (y0 < splat(last)), bottom = (y1 >= splat(first)) & (y1 < splat(last));
-    i32v bits;
-    std::memcpy(&bits, corners, sizeof bits);
-    bits &= (top & 3) | (bottom & 12);
-    std::memcpy(corners, &bits, sizeof bits);
+  // Only pixels of rows [begin, end) count.
+  DR_INLINE void keep_rows(float begin, float end) {
+    const i32v first = (first_row >= splat(begin)) & (first_row < splat(end)),
+               second = (second_row >= splat(begin)) & (second_row < splat(end));
+    i32v v;
+    std::memcpy(&v, live, sizeof v);
+    v &= (first & 1) | (second & 2);
+    std::memcpy(live, &v, sizeof v);
   }
 };
 
@@ -94,42 +95,37 @@ DR_INLINE void footprint(f32v x, f32v y, f32v width, f32v height, i32v row, int6
   x = pick(inside, x, zero);
   y = pick(inside, y, zero);
   const Floor i = floor_of(x), j = floor_of(y);
-  out.y0 = j.value;
   out.fx = x - i.value, out.fy = y - j.value;
   out.gx = one - out.fx, out.gy = one - out.fy;
-  const f32v weight[4] = {out.gy * out.gx, out.gy * out.fx, out.fy * out.gx, out.fy * out.fx};
-  for (int k = 0; k < 4; k++) store(out.weight[k], weight[k]);
-  const i32v left = i.value >= zero, right = i.value < last_x, top = j.value >= zero, bottom = j.value < last_y;
-  const i32v corners =
-      inside & ((top & ((left & 1) | (right & 2))) | (bottom & ((left & 4) | (right & 8))));
-  const i32v offset = origin + j.integer * row + i.integer * splat_i(int(column));
-  std::memcpy(out.corners, &corners, sizeof corners);
-  std::memcpy(out.offset, &offset, sizeof offset);
+  out.left = i.value >= zero, out.right = i.value < last_x, out.top = j.value >= zero, out.bottom = j.value < last_y;
+
+  const f32v wx[2] = {pick(out.left, out.gx, zero), pick(out.right, out.fx, zero)};
+  const f32v wy[2] = {pick(out.top, out.gy, zero), pick(out.bottom, out.fy, zero)};
+  const i32v column_v = splat_i(int(column));
+  i32v at_x[2] = {(i.integer & out.left) * column_v}, at_y[2] = {(j.integer & out.top) * row + origin};  // -1: as 0
+  at_x[1] = out.left & out.right ? at_x[0] + column_v : at_x[0];
+  at_y[1] = out.top & out.bottom ? at_y[0] + row : at_y[0];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    const i32v at = at_x[k % 2] + at_y[k / 2];
+    store(out.weight[k], wy[k / 2] * wx[k % 2]);
+    std::memcpy(out.offset[k], &at, sizeof at);
+  }
+  const i32v live = inside & 3;
+  std::memcpy(out.live, &live, sizeof live);
+  out.first_row = pick(out.top, j.value, zero), out.second_row = pick(out.bottom, j.value + one, j.value);
 }
 
 // ---- one sample ----
 
-// Where samples read. A corner outside the image reads `zeros`, as many as there are channels.
+// Channels c.. of sample i.
 template <class T>
-struct Corners {
-  const T* at[4];
-
-  DR_INLINE Corners(const Footprint& f, int i, const T* image, int64_t row, int64_t column, const T* zeros) {
-    const T* const p = image + f.offset[i];
-    const int inside = f.corners[i];
-    at[0] = inside & 1 ? p : zeros;
-    at[1] = inside & 2 ? p + column : zeros;
-    at[2] = inside & 4 ? p + row : zeros;
-    at[3] = inside & 8 ? p + row + column : zeros;
-  }
-  // Channels c.. of the sample.
-  DR_INLINE auto blend(const Footprint& f, int i, int64_t c, auto n) const {
-    auto v = spread(f.weight[0][i], n) * load_n(at[0] + c, n);
-    v = fma(spread(f.weight[1][i], n), load_n(at[1] + c, n), v);
-    v = fma(spread(f.weight[2][i], n), load_n(at[2] + c, n), v);
-    return fma(spread(f.weight[3][i], n), load_n(at[3] + c, n), v);
-  }
-};
+DR_INLINE auto blend(const Footprint& f, int i, const T* image, int64_t c, auto n) {
+  auto v = spread(f.weight[0][i], n) * load_n(image + f.offset[0][i] + c, n);
+#pragma GCC unroll 3
+  for (int k = 1; k < 4; k++) v = fma(spread(f.weight[k][i], n), load_n(image + f.offset[k][i] + c, n), v);
+  return v;
+}
 
 // The four totals of Lanes::total() at once, which saves shuffles.
 DR_INLINE void totals(const Lanes (&l)[4], float (&sum)[4]) {
@@ -161,15 +157,16 @@ DR_INLINE void totals(const Lanes (&l)[4], float (&sum)[4]) {
 #endif
 }
 
-// sum[k] = canonical row sum over the channels of dy v_k, by fma; v_k the pixel at corner k.
+// sum[k] = canonical row sum over the channels of dy v_k, by fma; v_k the pixel that stands for corner k of sample i.
 template <int C, class T>
-DR_INLINE void corner_dots(const T* dy, const Corners<T>& v, int64_t channels, float (&sum)[4]) {
+DR_INLINE void corner_dots(const T* dy, const Footprint& f, int i, const T* image, int64_t channels, float (&sum)[4]) {
+  const T* const v[4] = {image + f.offset[0][i], image + f.offset[1][i], image + f.offset[2][i], image + f.offset[3][i]};
   if constexpr (C == 0) {
     Lanes lanes[4];
     auto add = [&](int j, int64_t c, auto n) {
       const f32v d = load_n(dy + c, n);
 #pragma GCC unroll 4
-      for (int k = 0; k < 4; k++) lanes[k].acc[j] = fma(d, load_n(v.at[k] + c, n), lanes[k].acc[j]);
+      for (int k = 0; k < 4; k++) lanes[k].acc[j] = fma(d, load_n(v[k] + c, n), lanes[k].acc[j]);
     };
     int64_t c = 0;
     for (; c + 32 <= channels; c += 32) {
@@ -191,41 +188,48 @@ DR_INLINE void corner_dots(const T* dy, const Corners<T>& v, int64_t channels, f
     for (int k = 0; k < 4; k++) {
       float t[4] = {};
 #pragma GCC unroll 4
-      for (int c = 0; c < C; c++) t[c] = fma(load1(dy + c), load1(v.at[k] + c), 0.f);
+      for (int c = 0; c < C; c++) t[c] = fma(load1(dy + c), load1(v[k] + c), 0.f);
       sum[k] = (t[0] + t[2]) + (t[1] + t[3]);
     }
   }
 }
 
-// What the sample's value changes by with x and y; dot[k][i]: corner_dots of sample i.
-DR_INLINE Pairs slopes(const Footprint& f, const float (&dot)[4][W]) {
-  const f32v a = load(dot[0]), b = load(dot[1]), c = load(dot[2]), d = load(dot[3]), zero{};
-  return {pick(f.moves_x, fma(f.gy, b - a, f.fy * (d - c)), zero),
-          pick(f.moves_y, fma(f.gx, c - a, f.fx * (d - b)), zero)};
-}
+// corner_dots of W samples: of a corner outside, 0.
+struct Dots {
+  alignas(64) float sum[4][W] = {};
 
-// sum[corner k, c] = fma(weight_k, value(c, n), sum) for every corner inside.
+  DR_INLINE void set(int i, const float (&s)[4]) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) sum[k][i] = s[k];
+  }
+  DR_INLINE f32v corner(const Footprint& f, int k) const {
+    return pick((k % 2 ? f.right : f.left) & (k / 2 ? f.bottom : f.top), load(sum[k]), f32v{});
+  }
+  // What the samples' values change by with x and y.
+  DR_INLINE Pairs slopes(const Footprint& f) const {
+    const f32v a = corner(f, 0), b = corner(f, 1), c = corner(f, 2), d = corner(f, 3), zero{};
+    return {pick(f.moves_x, fma(f.gy, b - a, f.fy * (d - c)), zero),
+            pick(f.moves_y, fma(f.gx, c - a, f.fx * (d - b)), zero)};
+  }
+};
+
+// For every corner k: sums[its pixel, c] = fma(weight_k, value(c, n), sums[its pixel, c]).
 template <int C, class F>
-DR_INLINE void scatter(const Footprint& f, int i, int64_t row, int64_t column, int64_t channels, float* sums,
-                       F&& value) {
-  const int inside = f.corners[i];
-  if (inside == 0) return;
-  float* const p = sums + f.offset[i];
-  float* const at[4] = {p, p + column, p + row, p + row + column};
+DR_INLINE void scatter(const Footprint& f, int i, int64_t channels, float* sums, F&& value) {
   auto add = [&](int k, int64_t c, auto v, auto n) {
-    store_n(at[k] + c, fma(spread(f.weight[k][i], n), v, load_n(at[k] + c, n)), n);
+    float* const p = sums + f.offset[k][i] + c;
+    store_n(p, fma(spread(f.weight[k][i], n), v, load_n(p, n)), n);
   };
-  if (inside == 15) {
+  if (f.live[i] == 3) {
     for_channels<C>(channels, [&](int64_t c, auto n) {
       const auto v = value(c, n);
 #pragma GCC unroll 4
       for (int k = 0; k < 4; k++) add(k, c, v, n);
     });
-  } else {
+  } else if (f.live[i]) {
     for_channels<C>(channels, [&](int64_t c, auto n) {
       const auto v = value(c, n);
-      for (int k = 0; k < 4; k++)
-        if (inside >> k & 1) add(k, c, v, n);
+      for (int k = f.live[i] == 1 ? 0 : 2, end = k + 2; k < end; k++) add(k, c, v, n);
     });
   }
 }
@@ -237,12 +241,11 @@ struct SampledImage {
   const T* pixels;
   int64_t height, width, row, column, channels;  // row, column: elements to the next one
   Padding padding;
-  const T* zeros;
 };
 template <class T>
-DR_INLINE SampledImage<T> sampled_image(const View& x, int64_t n, Padding padding, const T* zeros) {
+DR_INLINE SampledImage<T> sampled_image(const View& x, int64_t n, Padding padding) {
   return {static_cast<const T*>(x.data) + n * x.stride(0), x.size(1), x.size(2), x.stride(1), x.stride(2), x.size(3),
-          padding, zeros};
+          padding};
 }
 
 // Samples at `at` of one image, of which memory begins at row `first_row`.
@@ -250,14 +253,6 @@ template <class T>
 DR_INLINE void footprint(Pairs at, const SampledImage<T>& m, int64_t first_row, Footprint& out) {
   footprint(at.a, at.b, splat(float(m.width)), splat(float(m.height)), splat_i(int(m.row)), m.column,
             splat_i(int(-first_row * m.row)), m.padding, out);
-}
-
-// The zeros that corners outside read, at the beginning of scratch.
-template <class T>
-T* zero_pixel(const Context& ctx, int64_t channels) {
-  T* const zeros = ctx.scratch_as<T>(size_t(channels));
-  std::memset(zeros, 0, size_t(channels) * sizeof(T));
-  return zeros;
 }
 
 // xy(i, n) gives the coordinates of samples i .. i + n - 1 of the run, as Pairs; y is packed.
@@ -268,9 +263,11 @@ DR_INLINE void sample_run(const SampledImage<T>& m, int64_t count, XY&& xy, T* y
     const Pairs at = xy(first, n);
     footprint(at, m, 0, f);
     for (int i = 0; i < n; i++) {
-      const Corners<T> corners(f, i, m.pixels, m.row, m.column, m.zeros);
       T* const out = y + (first + i) * m.channels;
-      for_channels<C>(m.channels, [&](int64_t c, auto k) { store_n(out + c, corners.blend(f, i, c, k), k); });
+      if (f.live[i])
+        for_channels<C>(m.channels, [&](int64_t c, auto k) { store_n(out + c, blend(f, i, m.pixels, c, k), k); });
+      else
+        for_channels<C>(m.channels, [&](int64_t c, auto k) { store_n(out + c, spread(0, k), k); });
     }
   });
 }
@@ -279,17 +276,16 @@ DR_INLINE void sample_run(const SampledImage<T>& m, int64_t count, XY&& xy, T* y
 template <int C, class T, class XY, class Take>
 DR_INLINE void slope_run(const SampledImage<T>& m, int64_t count, XY&& xy, const T* dy, Take&& take) {
   Footprint f;
-  alignas(64) float dot[4][W] = {};
+  Dots dots;
   for_vectors(count, [&](int64_t first, auto n) {
     const Pairs at = xy(first, n);
     footprint(at, m, 0, f);
     for (int i = 0; i < n; i++) {
-      float sum[4];
-      corner_dots<C>(dy + (first + i) * m.channels, Corners<T>(f, i, m.pixels, m.row, m.column, m.zeros), m.channels,
-                     sum);
-      for (int k = 0; k < 4; k++) dot[k][i] = sum[k];
+      float sum[4] = {};
+      if (f.live[i]) corner_dots<C>(dy + (first + i) * m.channels, f, i, m.pixels, m.channels, sum);
+      dots.set(i, sum);
     }
-    take(first, slopes(f, dot), n);
+    take(first, dots.slopes(f), n);
   });
 }
 
@@ -306,7 +302,7 @@ DR_INLINE void scatter_run(const SampledImage<T>& m, int64_t first_row, int64_t 
     if (part) f.keep_rows(float(first_row), float(last_row));
     for (int i = 0; i < n; i++) {
       const T* const d = dy + (first + i) * m.channels;
-      scatter<C>(f, i, m.row, m.column, m.channels, sums, [&](int64_t c, auto k) { return load_n(d + c, k); });
+      scatter<C>(f, i, m.channels, sums, [&](int64_t c, auto k) { return load_n(d + c, k); });
     }
   });
 }
@@ -327,7 +323,7 @@ void scatter_bands(Context& ctx, const View& dx, Padding padding, size_t scratch
                                       scratch + size_t(slot * bands.band_elements()) * sizeof(float));
     std::memset(sums, 0, size_t(count) * sizeof(float));
     run(n, [&](int64_t samples, auto&& xy, const T* dy) {
-      scatter_run<C>(sampled_image<T>(dx, n, padding, nullptr), begin, end, samples, xy, dy, sums);
+      scatter_run<C>(sampled_image<T>(dx, n, padding), begin, end, samples, xy, dy, sums);
     });
     if constexpr (!kDirect)
       for_vectors(count, [&](int64_t i, auto k) { store_n(out + i, load_n(sums + i, k), k); });

@@ -6,15 +6,16 @@
 //   coordinates   pixels: x to the right, y down, pixel centres at integers, 0 .. W-1 and 0 .. H-1
 //                 normalised, normalised_corners: PyTorch's align_corners=False and True; -1 .. 1 is the image's extent,
 //                 or that of its pixel centres. They become pixels by one fma: W/2 g + (W-1)/2, or (W-1)/2 (g + 1).
-//   padding       zeros: pixels outside are +0. border: a coordinate outside is held at 0 or W-1 (H-1).
-//   A sample with a coordinate that is not finite is outside in either padding: y = 0, no gradient.
+//   padding       zeros: pixels outside are 0. border: a coordinate outside is held at 0 or W-1 (H-1).
+//   A sample is outside, y = +0 and no gradient, where a coordinate is not finite, and with zeros where no corner is inside.
 //
 // x0 = floor(x), fx = x - x0, gx = 1 - fx, alike for y; corners k = (x0,y0), (x0+1,y0), (x0,y0+1), (x0+1,y0+1) with
-// weights w = gy gx, gy fx, fy gx, fy fx and pixels v_k, +0 where outside:
+// weights w = gy gx, gy fx, fy gx, fy fx and pixels v_k. A corner outside has weight 0 and the pixel nearest to it, which
+// is a corner too.
 //   y = fma(w3, v3, fma(w2, v2, fma(w1, v1, w0 v0)))
 // backward:
 //   dx[p] = one fma chain from +0 over the samples that have pixel p as a corner, in ascending order of s, of w_k dy[s]
-//   s_k = canonical row sum over c of dy v_k, by fma;  dgrid = unit (fma(gy, s1 - s0, fy (s3 - s2)),
+//   s_k = canonical row sum over c of dy v_k, by fma, 0 for a corner outside;  dgrid = unit (fma(gy, s1 - s0, fy (s3 - s2)),
 //   fma(gx, s2 - s0, fx (s3 - s1))), 0 along an axis on which the border holds the sample (x <= 0 or x >= W-1)
 //   unit: what a pixel is in units of the grid (1, W/2, (W-1)/2)
 // A bf16 gradient is rounded once, at the end of its chain. Deterministic, independent of N.
@@ -46,10 +47,9 @@ struct GridSample {
     CHECK(in.grid.packed(1), "grid_sample: grid must be packed but for axis 0");
     return {{in.x.dtype, {in.x.size(0), in.grid.size(1), in.grid.size(2), in.x.size(3)}}};
   }
-  // A pixel of zeros; where x is bf16, sums of a band of rows for each thread.
+  // Where x is bf16: sums of a band of rows for each thread.
   size_t scratch_bytes(const In& in, int threads) const {
-    return zero_pixel_bytes(in.x.size(3)) +
-           (in.x.dtype == DType::bf16 ? row_bands(in.x, threads).sum_bytes(threads) : 0);
+    return in.x.dtype == DType::bf16 ? row_bands(in.x, threads).sum_bytes(threads) : 0;
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

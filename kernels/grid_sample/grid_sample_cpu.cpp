@@ -44,10 +44,9 @@ void GridSample::forward<kBackend>(Context& ctx, const In& in, const Out& out) c
   const int64_t samples = in.grid.size(1) * in.grid.size(2), channels = in.x.size(3);
   CHECK(out.y.packed(), "grid_sample: y must be packed");
   with_float_type(in.x.dtype, [&]<class T>(T*) {
-    T* const zeros = zero_pixel<T>(ctx, channels);
     with_channels(channels, [&](auto c) {
       for_pieces(ctx, in.x.size(0), samples, kPiece, false, [&](int64_t n, int64_t first, int64_t count) {
-        sample_run<c>(sampled_image<T>(in.x, n, padding, zeros), count, grid_of(*this, in, n, first),
+        sample_run<c>(sampled_image<T>(in.x, n, padding), count, grid_of(*this, in, n, first),
                       static_cast<T*>(out.y.data) + (n * samples + first) * channels);
       });
     });
@@ -64,18 +63,17 @@ void GridSample::backward<kBackend>(Context& ctx, const In& in, const Out&, cons
     const T* const dy = static_cast<const T*>(dout.y.data);
     with_channels(channels, [&](auto c) {
       if (grad.grid) {
-        T* const zeros = zero_pixel<T>(ctx, channels);
-        for_pieces(ctx, in.x.size(0), samples, kPiece, false, [&](int64_t n, int64_t first, int64_t count) {
+            for_pieces(ctx, in.x.size(0), samples, kPiece, false, [&](int64_t n, int64_t first, int64_t count) {
           const Grid grid = grid_of(*this, in, n, first);
           float* const dgrid = grad.grid.as<float>() + 2 * (n * samples + first);
-          slope_run<c>(sampled_image<T>(in.x, n, padding, zeros), count, grid, dy + (n * samples + first) * channels,
+          slope_run<c>(sampled_image<T>(in.x, n, padding), count, grid, dy + (n * samples + first) * channels,
                        [&](int64_t i, Pairs slope, auto m) {
                          store_pairs(dgrid + 2 * i, splat(grid.x.scale) * slope.a, splat(grid.y.scale) * slope.b, m);
                        });
         });
       }
       if (grad.x)
-        scatter_bands<c, T>(ctx, grad.x, padding, zero_pixel_bytes(channels), [&](int64_t n, auto&& add) {
+        scatter_bands<c, T>(ctx, grad.x, padding, 0, [&](int64_t n, auto&& add) {
           add(samples, grid_of(*this, in, n, 0), dy + n * samples * channels);
         });
     });

@@ -21,9 +21,6 @@ inline void expect_image(const View& v, std::string_view what) {
         to_string(v));
 }
 
-// Scratch for a pixel of zeros, which a corner outside reads.
-inline size_t zero_pixel_bytes(int64_t channels) { return (size_t(channels) * sizeof(float) + 63) / 64 * 64; }
-
 // An image whose gradient is a scatter is cut into bands of rows: one thread sums a band, so that its sums have one order
 // and no two threads write to one pixel. The thread looks at every sample of the image, hence no more bands than keep
 // all threads busy.
