@@ -9,7 +9,7 @@ namespace dr {
 namespace DR_ISA {
 namespace {
 
-constexpr int64_t kQueries = 8;  // of parallel work: some tens of microseconds
+constexpr int64_t kQueries = 64;  // of parallel work: enough to use what the cache holds of one head's maps
 
 // The L P samples of one query and head, in vectors: which map each looks into.
 struct Points {
@@ -41,20 +41,31 @@ struct Points {
   }
 };
 
-// What one query and head of sample n reads and writes.
+// One query of one head of a sample, and what is read there.
 struct Query {
-  int64_t n, index;  // index: (q, h), h fastest
+  int64_t n, head, index;  // index: of (n, q, head) in a packed tensor
   const float *locations, *weights;
-  Query(const DeformableAttention::In& in, int64_t n_, int64_t index_) : n(n_), index(index_) {
-    const int64_t points = in.locations.size(3) * in.locations.size(4);
-    locations = in.locations.as<float>() + n * in.locations.stride(0) + 2 * index * points;
-    weights = in.weights.as<float>() + n * in.weights.stride(0) + index * points;
+  Query(const DeformableAttention::In& in, int64_t n_, int64_t q, int64_t head_) : n(n_), head(head_) {
+    const int64_t heads = in.locations.size(2), points = in.locations.size(3) * in.locations.size(4);
+    index = (n * in.locations.size(1) + q) * heads + head;
+    locations = in.locations.as<float>() + n * in.locations.stride(0) + 2 * (q * heads + head) * points;
+    weights = in.weights.as<float>() + n * in.weights.stride(0) + (q * heads + head) * points;
   }
 };
 
+// f(query) for all, head by head.
+template <class F>
+void for_queries(Context& ctx, const DeformableAttention::In& in, F&& f) {
+  for_pieces(ctx, in.locations.size(0), in.locations.size(1), kQueries, false,
+             [&](int64_t n, int64_t first, int64_t count) {
+               for (int64_t h = 0; h < in.locations.size(2); h++)
+                 for (int64_t q = first; q < first + count; q++) f(Query(in, n, q, h));
+             });
+}
+
 template <class T>
-const T* head_of(const View& value, int64_t n, int64_t h) {
-  return static_cast<const T*>(value.data) + n * value.stride(0) + h * value.stride(2);
+const T* head_of(const View& value, const Query& q) {
+  return static_cast<const T*>(value.data) + q.n * value.stride(0) + q.head * value.stride(2);
 }
 
 template <class T>
@@ -106,16 +117,13 @@ using namespace DR_ISA;
 
 template <>
 void DeformableAttention::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
-  const int64_t queries = in.locations.size(1), heads = in.value.size(2), width = in.value.size(3);
+  const int64_t width = in.value.size(3);
   CHECK(out.y.packed(), "deformable_attention: y must be packed");
   const Points points(*this, in, 0, in.locations.size(3), in.value.stride(1));
   with_float_type(in.value.dtype, [&]<class T>(T*) {
-    for_pieces(ctx, in.value.size(0), queries * heads, kQueries * heads, false,
-               [&](int64_t n, int64_t first, int64_t count) {
-                 for (int64_t i = first; i < first + count; i++)
-                   forward_query<T>(points, Query(in, n, i), head_of<T>(in.value, n, i % heads), width,
-                                    static_cast<T*>(out.y.data) + (n * queries * heads + i) * width);
-               });
+    for_queries(ctx, in, [&](const Query& q) {
+      forward_query<T>(points, q, head_of<T>(in.value, q), width, static_cast<T*>(out.y.data) + q.index * width);
+    });
   });
 }
 
@@ -130,14 +138,11 @@ void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const O
     const T* const dy = static_cast<const T*>(dout.y.data);
     if (grad.locations || grad.weights) {
       const Points points(*this, in, 0, level_count, in.value.stride(1));
-        for_pieces(ctx, in.value.size(0), queries * heads, kQueries * heads, false,
-                 [&](int64_t n, int64_t first, int64_t count) {
-                   for (int64_t i = n * queries * heads + first; count > 0; i++, first++, count--)
-                     point_gradients<T>(points, Query(in, n, first), head_of<T>(in.value, n, first % heads), width,
-                                        dy + i * width,
-                                        grad.weights ? grad.weights.as<float>() + i * per_query : nullptr,
-                                        grad.locations ? grad.locations.as<float>() + 2 * i * per_query : nullptr);
-                 });
+        for_queries(ctx, in, [&](const Query& q) {
+        point_gradients<T>(points, q, head_of<T>(in.value, q), width, dy + q.index * width,
+                           grad.weights ? grad.weights.as<float>() + q.index * per_query : nullptr,
+                           grad.locations ? grad.locations.as<float>() + 2 * q.index * per_query : nullptr);
+      });
     }
     if (!grad.value) return;
     // Shared out by sample, head and, where these are few, level.
@@ -160,11 +165,11 @@ void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const O
       for (int64_t p = begin; p < end; p++) std::memset(sums + p * column, 0, size_t(width) * sizeof(float));
       const Points points(*this, in, first, last, column);
       Footprint f;
-      for (int64_t i = h; i < queries * heads; i += heads) {
-        const Query q(in, n, i);
+      for (int64_t i = 0; i < queries; i++) {
+        const Query q(in, n, i, h);
         const float* const locations = q.locations + 2 * first * per_level;
         const float* const weights = q.weights + first * per_level;
-        const T* const d = dy + (n * queries * heads + i) * width;
+        const T* const d = dy + q.index * width;
         for_vectors(points.count, [&](int64_t from, auto m) {
           points.footprints(locations, from, m, f);
           for (int k = 0; k < m; k++)
