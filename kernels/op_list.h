@@ -20,12 +20,14 @@
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/grid_sample/grid_sample.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
+#include "kernels/inverse_warp/inverse_warp.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/project_depth/project_depth.h"
 
 namespace dr {
 
@@ -50,12 +52,14 @@ using AllOps = OpList<
     GradNorm,
     GridSample,
     GuidedEulerStep,
+    InverseWarp,
     LayerNorm,
     Linear,
     LinearGatedResidual,
     LinearGelu,
     MatMul,
-    PhiloxFill
+    PhiloxFill,
+    ProjectDepth
 >;
 
 }  // namespace dr
