@@ -12,6 +12,7 @@
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/core/any_op.h"
 #include "kernels/deformable_attention/deformable_attention.h"
+#include "kernels/depth_warp/depth_warp.h"
 #include "kernels/euler_step/euler_step.h"
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
@@ -43,6 +44,7 @@ using AllOps = OpList<
     ChannelCapacity,
     ClipScale,
     DeformableAttention,
+    DepthWarp,
     EulerStep,
     FlowLoss,
     FlowMix,

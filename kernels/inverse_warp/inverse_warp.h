@@ -61,7 +61,7 @@ struct InverseWarp {
                                {.name = format("N={},HI={},WI={},C={},H={},W={},{}{}{}", s.n, s.hi, s.wi, s.c, s.h, s.w,
                                                name_of(t), padding == Padding::border ? ",border" : "",
                                                pad ? ",strided" : ""),
-                                .in = {normal({s.n, s.hi, s.wi, s.c}).as(t).padded(pad), uniform({s.n, s.h, s.w}, -0.7, 7),
+                                .in = {normal({s.n, s.hi, s.wi, s.c}).as(t).padded(pad), ProjectDepth::depth_case(s.n, s.h, s.w),
                                        ProjectDepth::camera_case(s.n, s.h, s.w),
                                        ProjectDepth::camera_case(s.n, s.hi, s.wi), ProjectDepth::pose_case(s.n)},
                                 .samples = int(std::max<int64_t>(1, s.n))});

@@ -50,7 +50,7 @@ void InverseWarp::reference(const In& in, const Out& out, const Out& bound) cons
       }
 }
 
-// grid_sample's, with the largest error e of a point that falls near the image, then project_depth's.
+// grid_sample's, with the largest error e of a point that falls on the image, then project_depth's.
 double InverseWarp::gradient_k(const In& in) const {
   std::vector<double> wide[3];
   View views[3];
@@ -67,7 +67,7 @@ double InverseWarp::gradient_k(const In& in) const {
       for (int64_t u = 0; u < in.depth.size(2); u++) {
         const ProjectedRef p =
             project_ref(views[0], views[1], views[2], n, u, v, double(in.depth.at<float>(n, v, u)));
-        if (p.valid && std::fabs(p.x.v) < 2 * double(in.image.size(2)) && std::fabs(p.y.v) < 2 * double(in.image.size(1)))
+        if (p.valid && p.x.v > -1 && p.x.v < double(in.image.size(2)) && p.y.v > -1 && p.y.v < double(in.image.size(1)))
           e = std::max(e, p.x.e + p.y.e);
       }
   const double samples = double(in.depth.size(1) * in.depth.size(2)), channels = double(in.image.size(3));

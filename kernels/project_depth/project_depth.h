@@ -88,6 +88,16 @@ struct ProjectDepth {
 
   // ---- for the cases of inverse_warp and depth_warp too ----
 
+  // Depths of 1.5 to 7 m, so that the point's rounding stays a few units; every ninth pixel has none.
+  static Input depth_case(int64_t n, int64_t h, int64_t w) {
+    std::vector<double> list;
+    uint32_t state = 4711;
+    for (int64_t i = 0; i < n * h * w; i++) {
+      state = state * 1664525u + 1013904223u;
+      list.push_back(i % 9 == 4 ? double(i % 2) - 1 : 1.5 + 5.5 * double(state >> 8) * 0x1p-24);
+    }
+    return values({n, h, w}, list);
+  }
   // A camera of about 80 degrees for an image of H x W, no two alike.
   static Input camera_case(int64_t n, int64_t h, int64_t w) {
     std::vector<double> list;
