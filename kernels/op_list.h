@@ -17,6 +17,8 @@
 #include "kernels/core/any_op.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/cumsum/cumsum.h"
+#include "kernels/deformable_attention/deformable_attention.h"
+#include "kernels/depth_warp/depth_warp.h"
 #include "kernels/ema/ema.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/euler_step/euler_step.h"
@@ -26,9 +28,11 @@
 #include "kernels/gated_residual/gated_residual.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
+#include "kernels/grid_sample/grid_sample.h"
 #include "kernels/group_norm_silu/group_norm_silu.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
 #include "kernels/image_to_float/image_to_float.h"
+#include "kernels/inverse_warp/inverse_warp.h"
 #include "kernels/lambda_returns/lambda_returns.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
@@ -39,6 +43,7 @@
 #include "kernels/patchify/patchify.h"
 #include "kernels/percentile_ema/percentile_ema.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/project_depth/project_depth.h"
 #include "kernels/push_pull/push_pull.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/reduce/reduce.h"
@@ -70,6 +75,8 @@ using AllOps = OpList<
     Conv2d,
     CrossEntropy,
     CumSum,
+    DeformableAttention,
+    DepthWarp,
     Ema,
     Embedding,
     EulerStep,
@@ -80,9 +87,11 @@ using AllOps = OpList<
     GaussianBottleneck,
     Gelu,
     GradNorm,
+    GridSample,
     GroupNormSilu,
     GuidedEulerStep,
     ImageToFloat,
+    InverseWarp,
     LambdaReturns,
     LayerNorm,
     Linear,
@@ -93,6 +102,7 @@ using AllOps = OpList<
     Patchify,
     PercentileEma,
     PhiloxFill,
+    ProjectDepth,
     PushPull,
     RayCast,
     Reduce,

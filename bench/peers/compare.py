@@ -121,6 +121,25 @@ def adamw(c: Case, backward: bool) -> dict[str, Requests]:
     return {"torch": [f"adamw n={c.count()} form=best"]}
 
 
+def grid_sample(c: Case, backward: bool) -> dict[str, Requests]:
+    shape = " ".join(f"{k.lower()}={c.one(k)}" for k in "NHWC")
+    return {"torch": [f"grid_sample {shape} pass={'bwd' if backward else 'fwd'} form=best"]}
+
+
+def deformable_attention(c: Case, backward: bool) -> dict[str, Requests]:
+    shape = f"n={c.one('N')} q={c.one('Q')} heads={c.one('heads')} width={c.one('D')} points={c.one('P')}"
+    kind = "bwd" if backward else "fwd"
+    return {"torch": [f"deformable_attention {shape} levels={c.fields['levels']} pass={kind}"]}
+
+
+def warp(op: str) -> Callable[[Case, bool], dict[str, Requests]]:
+    def rule(c: Case, backward: bool) -> dict[str, Requests]:
+        shape = " ".join(f"{k.lower()}={c.one(k)}" for k in "NHWC")
+        return {"torch": [f"{op} {shape} pass={'bwd' if backward else 'fwd'}"]}
+
+    return rule
+
+
 # op -> (case, whether it is the backward pass) -> peer -> requests. An empty answer: no peer for this case.
 RULES: dict[str, Callable[[Case, bool], dict[str, Requests]]] = {
     "matmul": matmul,
@@ -129,6 +148,10 @@ RULES: dict[str, Callable[[Case, bool], dict[str, Requests]]] = {
     "gelu": gelu,
     "resize2d": resize2d,
     "adamw": adamw,
+    "grid_sample": grid_sample,
+    "deformable_attention": deformable_attention,
+    "inverse_warp": warp("inverse_warp"),
+    "depth_warp": warp("depth_warp"),
 }
 
 

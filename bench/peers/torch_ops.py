@@ -12,6 +12,12 @@
                 interpolate, nearest-exact or bilinear with align_corners=False; nhwc: channels_last tensors
   adamw     n= form=fused|foreach|best    one step of one tensor of n parameters; decay, no amsgrad
   gemm      m= n= k= layout=              torch.mm into a given result
+  grid_sample  n= h= w= c= pass= form=contiguous|channels_last|best
+                bilinear, zeros, align_corners=False, at points uniform over the image, as many as it has pixels
+  deformable_attention  n= q= heads= width= points= levels=12x20+6x10 pass=
+                one grid_sample per level, as Deformable DETR's ms_deform_attn_core_pytorch does without its extension
+  inverse_warp  n= h= w= c= pass=         a depth map unprojected, moved, projected; the image sampled there
+  depth_warp    n= h= w= c= pass=         forward splat; z-buffer by scatter_reduce(amin) on packed depth and index
   memory    (any of the above, as of=sdpa) peak memory that one call adds: see peak()
 
 Common: threads, seconds, sets as in peer.h. `bwd` times autograd's backward alone, with the forward pass run between
@@ -69,7 +75,10 @@ def sets(request: dict) -> int:
 
 
 def with_passes(
-    request: dict, leaves: list[list[torch.Tensor]], forward: Callable[..., torch.Tensor], cost: tuple
+    request: dict,
+    leaves: list[list[torch.Tensor]],
+    forward: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]],
+    cost: tuple,
 ) -> Work:
     """Forward, backward or both, of forward(*leaves[set]). cost: flops and bytes of forward, then of backward."""
     kind = choice(request, "pass", ("fwd", "fwdbwd", "bwd"))
@@ -83,27 +92,31 @@ def with_passes(
 
         return Work(count, run, None, flops, bytes_)
 
+    def outputs(s: int) -> tuple[torch.Tensor, ...]:
+        y = forward(*leaves[s])
+        return y if isinstance(y, tuple) else (y,)
+
     with torch.no_grad():
-        grads = [torch.randn_like(forward(*x)) for x in leaves]
+        grads = [[torch.randn_like(y) for y in outputs(s)] for s in range(count)]
     for group in leaves:
         for x in group:
             x.requires_grad_(True)
-    kept: dict[int, torch.Tensor] = {}
+    kept: dict[int, tuple[torch.Tensor, ...]] = {}
 
     def drop(s: int) -> None:
         for x in leaves[s]:
             x.grad = None
 
     def both(s: int) -> None:
-        forward(*leaves[s]).backward(grads[s])
+        torch.autograd.backward(outputs(s), grads[s])
 
     def only_forward(s: int) -> None:
         drop(s)
         kept.clear()
-        kept[s] = forward(*leaves[s])
+        kept[s] = outputs(s)
 
     def only_backward(s: int) -> None:
-        kept[s].backward(grads[s])
+        torch.autograd.backward(kept[s], grads[s])
 
     if kind == "fwdbwd":
         return Work(count, both, drop, flops + back_flops, bytes_ + back_bytes)
@@ -228,6 +241,108 @@ def gemm(request: dict, form: str) -> Work:
     return Work(len(a), lambda s: torch.mm(a[s], b[s], out=c[s]), None, 2.0 * m * n * k, bytes_)
 
 
+def grid_sample(request: dict, form: str) -> Work:
+    n, h, w, c = (integer(request, k) for k in ("n", "h", "w", "c"))
+    layout = torch.channels_last if form == "channels_last" else torch.contiguous_format
+
+    def operands() -> list[torch.Tensor]:
+        return [torch.randn(n, c, h, w).to(memory_format=layout), torch.rand(n, h, w, 2) * 2 - 1]
+
+    leaves = [operands() for _ in range(sets(request))]
+    size = 4.0 * n * h * w
+    cost = (0, size * (2 * c + 2), 0, size * (3 * c + 4))
+    work = with_passes(request, leaves, lambda x, grid: F.grid_sample(x, grid, align_corners=False), cost)
+    work.form = form
+    return work
+
+
+def deformable_attention(request: dict, form: str) -> Work:
+    n, q, heads, width, points = (integer(request, k) for k in ("n", "q", "heads", "width", "points"))
+    levels = [tuple(int(x) for x in level.split("x")) for level in request["levels"].split("+")]
+    pixels = sum(h * w for h, w in levels)
+
+    def forward(value: torch.Tensor, locations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        grids = 2 * locations - 1
+        samples = []
+        for i, part in enumerate(value.split([h * w for h, w in levels], 1)):
+            features = part.flatten(2).transpose(1, 2).reshape(n * heads, width, *levels[i])
+            grid = grids[:, :, :, i].transpose(1, 2).flatten(0, 1)
+            samples.append(F.grid_sample(features, grid, align_corners=False))  # (n heads, width, q, points)
+        weights = weights.transpose(1, 2).reshape(n * heads, 1, q, len(levels) * points)
+        y = (torch.stack(samples, -2).flatten(-2) * weights).sum(-1)
+        return y.view(n, heads * width, q).transpose(1, 2).contiguous()
+
+    leaves = [
+        [
+            torch.randn(n, pixels, heads, width),
+            torch.rand(n, q, heads, len(levels), points, 2),
+            torch.rand(n, q, heads, len(levels), points) * 2 - 1,
+        ]
+        for _ in range(sets(request))
+    ]
+    size = 4.0 * n * (pixels * heads * width + q * heads * (3 * len(levels) * points + width))
+    return with_passes(request, leaves, forward, (0, size, 0, 2 * size))
+
+
+def warp_operands(request: dict) -> tuple[list[list[torch.Tensor]], tuple, tuple[int, ...]]:
+    """Images (n,c,h,w), depths and poses; the rays of the pixels; n, h, w, c. A camera as in our cases, alike for all."""
+    n, h, w, c = (integer(request, k) for k in ("n", "h", "w", "c"))
+    focal, centre = torch.tensor([0.6 * w, 0.61 * w]), torch.tensor([0.5 * w - 0.62, 0.5 * h - 0.43])
+    v, u = torch.meshgrid(torch.arange(float(h)), torch.arange(float(w)), indexing="ij")
+    rays = torch.stack(((u - centre[0]) / focal[0], (v - centre[1]) / focal[1], torch.ones(h, w))).view(3, h * w)
+    k = torch.tensor([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
+    pose = torch.tensor(
+        [[0.998, -0.031, -0.047, 0.31], [0.031, 0.999, -0.023, -0.17], [0.047, 0.023, 0.999, -0.43]]
+    )
+    leaves = [
+        [torch.randn(n, c, h, w), torch.rand(n, h, w) * 38 + 2, pose.repeat(n, 1, 1)] for _ in range(sets(request))
+    ]
+    return leaves, (rays, k), (n, h, w, c)
+
+
+def project(depth: torch.Tensor, pose: torch.Tensor, camera: tuple) -> torch.Tensor:
+    """(n,3,h w): x z, y z and z of every pixel in the other camera's image."""
+    rays, k = camera
+    points = depth.flatten(1)[:, None] * rays
+    return (k @ pose[:, :, :3]) @ points + k @ pose[:, :, 3:]
+
+
+def inverse_warp(request: dict, form: str) -> Work:
+    leaves, camera, (n, h, w, c) = warp_operands(request)
+
+    def forward(image: torch.Tensor, depth: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        p = project(depth, pose, camera)
+        x, y = p[:, 0] / p[:, 2], p[:, 1] / p[:, 2]
+        grid = torch.stack(((2 * x + 1) / w - 1, (2 * y + 1) / h - 1), -1).view(n, h, w, 2)
+        return F.grid_sample(image, grid, align_corners=False)
+
+    size = 4.0 * n * h * w
+    return with_passes(request, leaves, forward, (0, size * (2 * c + 1), 0, size * (3 * c + 2)))
+
+
+def depth_warp(request: dict, form: str) -> Work:
+    leaves, camera, (n, h, w, c) = warp_operands(request)
+    leaves = [[image.permute(0, 2, 3, 1).reshape(n, h * w, c), depth, pose] for image, depth, pose in leaves]
+    index, nothing = torch.arange(h * w), torch.iinfo(torch.int64).max
+
+    def forward(image: torch.Tensor, depth: torch.Tensor, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        p = project(depth, pose, camera)
+        z = p[:, 2].contiguous()
+        with torch.no_grad():
+            i, j = torch.floor(p[:, 0] / z + 0.5), torch.floor(p[:, 1] / z + 0.5)
+            lands = (z > 0) & (i >= 0) & (i < w) & (j >= 0) & (j < h)
+            target = torch.where(lands, j * w + i, float(h * w)).long()
+            key = (z.view(torch.int32).long() << 32) | index
+            best = torch.full((n, h * w + 1), nothing).scatter_reduce_(1, target, key, "amin")[:, : h * w]
+            hit = best != nothing
+            source = torch.where(hit, best & 0xFFFFFFFF, 0)
+        y = image.gather(1, source[:, :, None].expand(n, h * w, c)) * hit[:, :, None]
+        return y, z.gather(1, source) * hit
+
+    size = 4.0 * n * h * w
+    return with_passes(request, leaves, forward, (0, size * (2 * c + 4), 0, size * (2 * c + 4)))
+
+
 # op -> (set it up, its forms)
 OPS: dict[str, tuple[Callable[[dict, str], Work], tuple[str, ...]]] = {
     "sdpa": (sdpa, ("mask", "frames")),
@@ -236,6 +351,10 @@ OPS: dict[str, tuple[Callable[[dict, str], Work], tuple[str, ...]]] = {
     "resize": (resize, ("nhwc", "nchw")),
     "adamw": (adamw, ("fused", "foreach")),
     "gemm": (gemm, ("",)),
+    "grid_sample": (grid_sample, ("contiguous", "channels_last")),
+    "deformable_attention": (deformable_attention, ("",)),
+    "inverse_warp": (inverse_warp, ("",)),
+    "depth_warp": (depth_warp, ("",)),
 }
 
 

@@ -6,11 +6,11 @@
 // (each lane a key), and as rows (each lane a channel), along which a chain over keys runs. All rows of a frame see the
 // same frames, so scores of a block form a dense matrix: s[r*ld + n], n the key number of the contract.
 
-#include <atomic>
-
 #include "kernels/attention/layout.h"
 #include "kernels/core/gemm.h"
 #include "kernels/core/softmax_row.h"
+#include "kernels/core/math.h"
+#include "kernels/core/work_items.h"
 
 namespace dr::DR_ISA {
 
@@ -216,17 +216,6 @@ inline void forward_block(HeadRows<const T> q, HeadRows<T> y, int64_t begin, int
 }
 
 // ---- work division ----
-
-// f(item, slot) for every item < items; a slot < ctx.threads() is used by one thread at a time.
-template <class F>
-inline void for_each_item(const Context& ctx, int64_t items, F&& f) {
-  std::atomic<int64_t> next{0};
-  const int64_t slots = items < ctx.threads() ? items : ctx.threads();
-  ctx.parallel(slots, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t slot = begin; slot < end; slot++)
-      for (int64_t i; (i = next.fetch_add(1)) < items;) f(i, slot);
-  });
-}
 
 // Whole heads where they divide evenly over the threads; else so many shares of a head, each of which lays its keys out
 // for itself.
