@@ -9,6 +9,7 @@
 
 #include "io/text.h"
 #include "tests/io_files.h"
+#include "tests/io_samples.h"
 
 namespace dr::test {
 namespace {
@@ -73,16 +74,8 @@ TEST(Report, EmbedsImagesExactly) {
   Report r("t");
   r.filmstrip({"", {}, {{"true", {m}}}});
   const std::string html = r.html(), begin = "base64,";
-  const size_t from = html.find(begin) + begin.size();
-  std::string bytes;
-  uint32_t bits = 0;
-  int n = 0;
-  for (size_t i = from; html[i] != '"' && html[i] != '='; i++) {
-    const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    bits = bits << 6 | uint32_t(digits.find(html[i]));
-    if ((n += 6) >= 8) bytes += char(bits >> (n -= 8));
-  }
-  EXPECT_EQ(decode_image(bytes, "embedded").pixels, m.pixels);
+  const std::string_view data = std::string_view(html).substr(html.find(begin) + begin.size());
+  EXPECT_EQ(decode_image(base64_decoded(data.substr(0, data.find('"'))), "embedded").pixels, m.pixels);
   Report lossy("t");
   lossy.filmstrip({"", {}, {{"true", {m}}}, 80, 2});
   EXPECT_TRUE(holds(lossy.html(), "<img width=\"10\" height=\"6\" alt=\"true \" src=\"data:image/jpeg;base64,/9j/"));
