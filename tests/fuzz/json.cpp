@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/json_lines.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace dr;
