@@ -3,6 +3,7 @@
 # ---- what the build needs: every Debian package, once ----
 PACKAGES := g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libmpfr-dev libstb-dev libtomlplusplus-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev pkgconf
+FUZZ_PACKAGES := clang libclang-rt-dev# of `make fuzz` alone
 
 CONFIG ?= release
 BUILD  := build/$(CONFIG)
@@ -42,7 +43,7 @@ KERNEL_FLAGS := $(KERNEL_OPT) -Wno-psabi -Wno-maybe-uninitialized -Wno-uninitial
 
 # FFmpeg is optional: without it io/video.cpp says so when it is asked for a video.
 FFMPEG_LIBS := $(shell pkg-config --libs libavformat libavcodec libavutil libswscale 2>/dev/null)
-$(BUILD)/io/video.o: EXTRA := $(if $(FFMPEG_LIBS),-DDR_WITH_FFMPEG)
+$(BUILD)/io/video.o build/fuzz/io/video.o: EXTRA := $(if $(FFMPEG_LIBS),-DDR_WITH_FFMPEG)
 
 # ---- sources ----
 KERNEL_SRC := $(shell find kernels tests -name '*_cpu.cpp' | sort)
@@ -58,10 +59,15 @@ objects     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 LIB_OBJ   := $(call objects,$(PLAIN_SRC)) $(call isa_objects,$(filter kernels/%,$(KERNEL_SRC)))
 APP_OBJ   := $(call objects,$(APP_SRC))
 TEST_OBJ  := $(call objects,$(TEST_SRC))
+# libFuzzer is part of clang. The archive gives each target the readers that it calls and nothing else.
+FUZZ         := build/fuzz
+FUZZ_LIB_OBJ := $(patsubst %.cpp,$(FUZZ)/%.o,$(filter io/%,$(PLAIN_SRC)) kernels/core/check.cpp)
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,$(FUZZ)/%,$(filter-out tests/fuzz/seeds.cpp,$(wildcard tests/fuzz/*.cpp)))
+FUZZ_FLAGS   := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 PROVE_OBJ := $(call objects,tests/prove_math.cpp) $(call proof_objects,$(filter tests/prove_math%,$(KERNEL_SRC)))
 
 # ---- targets ----
-.PHONY: help deps build test test-ops demo audit bench bench-peers check check-includes lint prove-math asan clean FORCE
+.PHONY: help deps build test test-ops demo audit bench bench-peers check check-includes lint prove-math asan fuzz clean FORCE
 
 help:
 	@echo 'dreamroad: an engine that trains driving world models and policies'
@@ -76,6 +82,7 @@ help:
 	@echo '  make check        floors between folders, and lint'
 	@echo '  make test-ops OP=adaln   the tests of one op'
 	@echo '  make asan         the tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo '  make fuzz SECONDS=30     every reader of files under libFuzzer, so many seconds each'
 	@echo '  make deps         apt-get install $(PACKAGES)'
 	@echo '  make clean'
 	@echo
@@ -143,6 +150,20 @@ lint:
 asan:
 	@$(MAKE) CONFIG=asan test
 
+# Each target starts from seeds that the program's own writers make. An input that breaks a reader is kept in build/fuzz/.
+SECONDS ?= 10
+fuzz:
+	@$(MAKE) deps PACKAGES='$(PACKAGES) $(FUZZ_PACKAGES)'
+	@$(MAKE) -j$(JOBS) $(FUZZ)/seeds $(FUZZ_TARGETS)
+	@$(FUZZ)/seeds $(FUZZ)/seed
+	@for t in $(notdir $(FUZZ_TARGETS)); do \
+	  mkdir -p $(FUZZ)/corpus/$$t; \
+	  $(FUZZ)/$$t -max_total_time=$(SECONDS) -max_len=65536 -timeout=20 -malloc_limit_mb=512 -print_funcs=0 \
+	    -artifact_prefix=$(FUZZ)/$$t. $(FUZZ)/corpus/$$t $(FUZZ)/seed/$$t >$(FUZZ)/$$t.log 2>&1 || \
+	    { tail -n 40 $(FUZZ)/$$t.log; exit 1; }; \
+	  echo "  fuzz $$t: $$(sed -n 's/^#\([0-9]*\)\tDONE *cov: \([0-9]*\).*/\1 inputs, \2 branches, none broke it/p' $(FUZZ)/$$t.log)"; \
+	done
+
 clean:
 	rm -rf build out
 
@@ -157,12 +178,29 @@ $(BUILD)/prove_math: $(PROVE_OBJ) $(LIB_OBJ)
 	@echo "  $@"
 	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp $(FFMPEG_LIBS)
 
+$(FUZZ)/io.a: $(FUZZ_LIB_OBJ)
+	@rm -f $@; ar rcs $@ $^
+$(FUZZ_TARGETS): $(FUZZ)/%: $(FUZZ)/tests/fuzz/%.o $(FUZZ)/io.a
+	@echo "  $@"
+	$(Q)clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(FFMPEG_LIBS)
+$(FUZZ)/seeds: $(FUZZ)/tests/fuzz/seeds.o $(FUZZ)/io.a
+	@echo "  $@"
+	$(Q)clang++ $(FUZZ_FLAGS) -o $@ $^ $(FFMPEG_LIBS)
+$(FUZZ)/%.o: %.cpp Makefile
+	@mkdir -p $(@D); echo "  $@"
+	$(Q)clang++ $(COMMON) $(FUZZ_FLAGS) $(EXTRA) -fsanitize=fuzzer-no-link -c $< -o $@
+
 build/dreamroad: FORCE
 	@mkdir -p build && ln -sfn $(CONFIG)/dreamroad $@
 
 # Changing the flags or the list of instruction sets rebuilds what they touch.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES) $(FFMPEG_LIBS)' | cmp -s - $@ || echo '$(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(DEFINES) $(FFMPEG_LIBS)' > $@
+
+# stb's arithmetic wraps (io/stb.cpp).
+WRAPPING := -fwrapv -fno-sanitize=shift,signed-integer-overflow
+$(BUILD)/io/stb.o: private OPT += $(WRAPPING)
+$(FUZZ)/io/stb.o: private FUZZ_FLAGS += $(WRAPPING)
 
 define isa_rule
 $(BUILD)/%_cpu.$(1).o: %_cpu.cpp $(BUILD)/flags
@@ -175,4 +213,4 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D); echo "  $@"
 	$(Q)$(CXX) $(COMMON) $(OPT) $(DEFINES) $(EXTRA) -c $< -o $@
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(APP_OBJ) $(TEST_OBJ) $(PROVE_OBJ))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(APP_OBJ) $(TEST_OBJ) $(PROVE_OBJ)) $(shell find $(FUZZ) -name '*.d' 2>/dev/null)

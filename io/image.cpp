@@ -7,43 +7,9 @@
 #include <new>
 
 #include "io/file.h"
+#include "io/stb.h"
 #include "io/text.h"
 #include "kernels/core/check.h"
-
-namespace {
-
-// What a decoder may take at once. It is set from the image's header, so that a small file which inflates without end
-// stops there. Zeroed, so that pixels which a damaged file leaves out do not show memory.
-thread_local size_t allocation_limit = 0;
-
-void* limited_malloc(size_t bytes) { return bytes <= allocation_limit ? std::calloc(1, bytes) : nullptr; }
-void* limited_realloc(void* p, size_t bytes) { return bytes <= allocation_limit ? std::realloc(p, bytes) : nullptr; }
-
-}  // namespace
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#pragma GCC diagnostic ignored "-Wtype-limits"
-#define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
-#define STBI_NO_STDIO
-#define STBI_NO_LINEAR
-#define STBI_NO_HDR
-#define STBI_MAX_DIMENSIONS 16384
-#define STBI_MALLOC(n) limited_malloc(n)
-#define STBI_REALLOC(p, n) limited_realloc(p, n)
-#define STBI_FREE(p) std::free(p)
-#define STB_IMAGE_STATIC
-#define STB_IMAGE_IMPLEMENTATION
-#include <stb/stb_image.h>
-#define STBI_WRITE_NO_STDIO
-#define STB_IMAGE_WRITE_STATIC
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#include <stb/stb_image_write.h>
-#pragma GCC diagnostic pop
 
 namespace dr {
 namespace {
@@ -101,17 +67,57 @@ ImageInfo png_info(std::string_view b, const std::string& name) {
   return {ImageInfo::Format::png, int(width), int(height), bits, kKinds[colour], byte_at(b, 28) == 1};
 }
 
+// stb 2.27 writes past the table of a code with more than 256 symbols.
+void check_huffman(std::string_view tables, const std::string& name) {
+  while (!tables.empty()) {
+    size_t symbols = 0;
+    for (size_t i = 1; i <= 16 && i < tables.size(); i++) symbols += byte_at(tables, i);
+    CHECK(symbols <= 256 && tables.size() >= 17 + symbols, "{}: a Huffman table of the JPEG is damaged", name);
+    tables.remove_prefix(17 + symbols);
+  }
+}
+
+// Calls f(marker, payload) for each segment up to the end of the image, or until f returns false. What lies between a
+// scan's header and the next segment is compressed data: there 0xff stands before 0 or a restart marker only.
+template <class F>
+void for_segments(std::string_view b, const std::string& name, F&& f) {
+  for (size_t at = 2;;) {
+    while (at + 1 < b.size() && byte_at(b, at) == 0xff && byte_at(b, at + 1) == 0xff) at++;  // fill
+    CHECK(at + 2 <= b.size(), "{}: the JPEG is cut short", name);
+    const int marker = byte_at(b, at) == 0xff ? byte_at(b, at + 1) : 0;
+    if (marker == 0xd9) return;
+    CHECK(marker >= 0xc0 && !(marker >= 0xd0 && marker <= 0xd8), "{}: the JPEG is damaged at byte {}", name, at);
+    at += 2;
+    const size_t n = at + 2 <= b.size() ? size_t{byte_at(b, at)} << 8 | byte_at(b, at + 1) : 0;
+    CHECK(n >= 2 && n <= b.size() - at, "{}: the JPEG is cut short in the segment at byte {}", name, at - 2);
+    if (!f(marker, b.substr(at + 2, n - 2))) return;
+    at += n;
+    if (marker != 0xda) continue;
+    for (;; at += 2) {
+      at = b.find('\xff', at);
+      CHECK(at != b.npos && at + 1 < b.size(), "{}: the JPEG is cut short", name);
+      const int next = byte_at(b, at + 1);
+      if (next != 0 && !(next >= 0xd0 && next <= 0xd7)) break;
+    }
+  }
+}
+
 ImageInfo jpeg_info(std::string_view b, const std::string& name) {
   ImageInfo info;
   info.format = ImageInfo::Format::jpeg;
-  int components = 0;
-  allocation_limit = 1 << 20;
-  CHECK(
-      stbi_info_from_memory(as_bytes(b), int(b.size()), &info.width, &info.height, &components),
-      "{}: the JPEG's header is damaged, or of a kind that is not read ({}); accepted: 8-bit baseline and progressive, "
-      "up to {} a side",
-      name, stbi_failure_reason(), kMaxImageSide);
-  info.kind = components == 1 ? "grey" : "RGB";
+  for_segments(b, name, [&](int marker, std::string_view s) {
+    if (marker < 0xc0 || marker > 0xcf || marker == 0xc4 || marker == 0xc8 || marker == 0xcc) return true;
+    CHECK(marker <= 0xc2, "{}: a lossless, hierarchical or arithmetic JPEG; accepted: baseline and progressive", name);
+    CHECK(s.size() >= 6, "{}: the JPEG's header is damaged", name);
+    info.bits = byte_at(s, 0);
+    info.height = byte_at(s, 1) << 8 | byte_at(s, 2), info.width = byte_at(s, 3) << 8 | byte_at(s, 4);
+    info.kind = byte_at(s, 5) == 1 ? "grey" : "RGB";
+    return false;
+  });
+  CHECK(!info.kind.empty(), "{}: the JPEG has no header", name);
+  CHECK(info.bits == 8, "{}: a JPEG of {} bits per channel; accepted: 8", name, info.bits);
+  CHECK(info.width >= 1 && info.height >= 1 && info.width <= kMaxImageSide && info.height <= kMaxImageSide,
+        "{}: {} x {} pixels; accepted: 1 to {} a side", name, info.width, info.height, kMaxImageSide);
   CHECK(uint64_t(info.width) * uint64_t(info.height) <= 1024 * uint64_t{b.size()},  // a bit per block of 8 x 8 at least
         "{}: {} x {} pixels cannot be in a file of {} bytes; it is cut short or damaged", name, info.width, info.height,
         b.size());
@@ -136,11 +142,14 @@ void check_chunks(std::string_view b, const std::string& name) {
   }
 }
 
-// A JPEG of thousands of scans is small and takes hours.
-void check_scans(std::string_view b, const std::string& name) {
+void check_segments(std::string_view b, const std::string& name) {
   int scans = 0;
-  for (size_t i = b.find("\xff\xda"); i != b.npos; i = b.find("\xff\xda", i + 2)) scans++;
-  CHECK(scans <= 1000, "{}: the JPEG has {} scans; accepted: up to 1000", name, scans);
+  for_segments(b, name, [&](int marker, std::string_view s) {
+    if (marker == 0xc4) check_huffman(s, name);
+    if (marker == 0xda) scans++;
+    CHECK(scans <= 1000, "{}: the JPEG has over a thousand scans, which would take hours", name);
+    return true;
+  });
 }
 
 struct Free {
@@ -151,12 +160,12 @@ struct Free {
 template <class T, class Decode>
 std::unique_ptr<T, Free> decode(std::string_view b, const std::string& name, const ImageInfo& info, Decode&& f) {
   if (info.format == ImageInfo::Format::png) check_chunks(b, name);
-  else check_scans(b, name);
+  else check_segments(b, name);
   // The most that a sound file needs: its pixels in four channels or 16 bits, and the buffers into which the compressed
   // and the inflated bytes are collected, which grow by doubling.
   const size_t side = 64;  // blocks of a JPEG reach over the edge
   const size_t pixels = (size_t(info.width) + side) * (size_t(info.height) + side);
-  allocation_limit = pixels * size_t(info.bits > 8 ? 8 : 4) * 2 + b.size() * 2 + (1 << 20);
+  stb_allocation_limit = pixels * size_t(info.bits > 8 ? 8 : 4) * 2 + b.size() * 2 + (1 << 20);
   int width = 0, height = 0, found = 0;
   std::unique_ptr<T, Free> data(f(as_bytes(b), int(b.size()), &width, &height, &found));
   CHECK(data, "{}: the image is damaged ({})", name, stbi_failure_reason());

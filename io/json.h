@@ -1,11 +1,10 @@
 #pragma once
-// JSON as files are read here: strictly. And logs of one JSON object a line.
+// JSON as files are read here: strictly.
 
-#include <functional>
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace dr {
 
@@ -13,27 +12,5 @@ namespace dr {
 // key that stands twice in an object, numbers out of range, and more than 64 levels.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 nlohmann::json read_json(const std::string& path, uint64_t limit_bytes = 64 << 20);
-
-// A log that grows by whole lines: each record reaches the system in one piece before write() returns, so a killed
-// program leaves complete lines and perhaps one cut one.
-class JsonLinesWriter {
- public:
-  // `append` continues a log, from which a last line that was cut short is removed first; else it begins anew.
-  explicit JsonLinesWriter(std::string path, bool append = false);
-  ~JsonLinesWriter();
-  JsonLinesWriter(const JsonLinesWriter&) = delete;
-  JsonLinesWriter& operator=(const JsonLinesWriter&) = delete;
-
-  void write(const nlohmann::json& object);  // a number that is not finite becomes null
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-  int file_ = -1;
-};
-
-// Every line must be one object, the last one included. The message names the line.
-std::vector<nlohmann::json> read_json_lines(const std::string& path);
-std::vector<nlohmann::json> parse_json_lines(std::string_view bytes, const std::string& name);
 
 }  // namespace dr

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "tests/io_files.h"
+#include "tests/io_samples.h"
 
 namespace dr::test {
 namespace {
@@ -19,19 +20,6 @@ Image pattern(int width, int height, int channels) {
     for (int x = 0; x < width; x++)
       for (int c = 0; c < channels; c++) m.pixels.push_back(uint8_t(x * 5 + y * 3 * (c + 1) + c * 40 + (x ^ y) % 7));
   return m;
-}
-
-std::string base64_decoded(std::string_view text) {
-  std::string s;
-  uint32_t bits = 0;
-  int n = 0;
-  for (char c : text) {
-    if (c == '=') break;
-    const std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    bits = bits << 6 | uint32_t(digits.find(c));
-    if ((n += 6) >= 8) s += char(bits >> (n -= 8));
-  }
-  return s;
 }
 
 uint32_t crc32(std::string_view bytes) {  // bit by bit
@@ -106,17 +94,23 @@ TEST(Image, JpegRoundTripIsClose) {
 }
 
 TEST(Image, ReadsWhatOthersWrote) {
-  // Written by Pillow: 3 x 2, palette, 2 bits; then 2 x 1, RGBA.
-  const std::string palette = base64_decoded(
-      "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACAgMAAADgGo6JAAAADFBMVEX/AAAA/wAAAP/////7AGD2AAAADElEQVR4nGOQYHgCAAEwAP1W"
-      "zRxzAAAAAElFTkSuQmCC");
-  const std::string rgba = base64_decoded(
-      "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAAEUlEQVR4nGNkZGL+b1/3txEACiYDQkw/u1EAAAAASUVORK5CYII=");
-  const Image m = decode_image(palette, "palette");
-  EXPECT_EQ(m.pixels, (std::vector<uint8_t>{255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255, 0, 0, 255, 0, 255, 0}));
-  EXPECT_EQ(image_info(palette, "palette").kind, "palette");
-  EXPECT_EQ(image_info(rgba, "rgba").kind, "RGB+alpha");
-  EXPECT_EQ(decode_image(rgba, "rgba").pixels, (std::vector<uint8_t>{1, 2, 3, 64, 128, 0}));
+  const std::string palette = base64_decoded(kPalettePng), alpha = base64_decoded(kAlphaPng);
+  const std::string interlaced = base64_decoded(kInterlacedPng), progressive = base64_decoded(kProgressiveJpeg);
+  EXPECT_EQ(decode_image(palette, "f").pixels,
+            (std::vector<uint8_t>{255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255, 0, 0, 255, 0, 255, 0}));
+  EXPECT_EQ(image_info(palette, "f").kind, "palette");
+  EXPECT_EQ(image_info(alpha, "f").kind, "RGB+alpha");
+  EXPECT_EQ(decode_image(alpha, "f").pixels, (std::vector<uint8_t>{1, 2, 3, 64, 128, 0}));
+  EXPECT_TRUE(image_info(interlaced, "f").interlaced);
+  const Image m = decode_image(interlaced, "f");
+  ASSERT_EQ(m.pixels.size(), 11u * 9 * 3);
+  for (size_t i = 0; i < m.pixels.size(); i += 3)
+    EXPECT_TRUE(m.pixels[i] % 3 == 0 && m.pixels[i + 1] == m.pixels[i] + 1 && m.pixels[i + 2] == m.pixels[i] + 2);
+  EXPECT_EQ(m.pixels[3 * (11 + 5)], 3);  // the second row, as Pillow reads it
+  EXPECT_EQ(m.pixels[3 * (11 + 9)], 9);
+  const Image grey = decode_image(progressive, "f");  // a grey picture in colour
+  ASSERT_EQ(grey.pixels.size(), 9u * 9 * 3);
+  for (size_t i = 0; i < grey.pixels.size(); i += 3) EXPECT_NEAR(grey.pixels[i], grey.pixels[i + 2], 2);
 }
 
 TEST(Image, ReadsKitti) {
@@ -144,7 +138,7 @@ TEST(Image, AbsurdSizesAreRefusedFromTheHeader) {
   const size_t frame = jpeg.find("\xff\xc0");
   ASSERT_NE(frame, jpeg.npos);
   jpeg.replace(frame + 5, 4, "\xff\xff\xff\xff");
-  EXPECT_TRUE(holds(refused(jpeg), "the JPEG's header is damaged, or of a kind that is not read"));
+  EXPECT_EQ(refused(jpeg), "f: 65535 x 65535 pixels; accepted: 1 to 16384 a side");
   jpeg.replace(frame + 5, 4, "\x3f\xff\x3f\xff");
   EXPECT_TRUE(holds(refused(jpeg), "16383 x 16383 pixels cannot be in a file of"));
 }
@@ -161,6 +155,25 @@ TEST(Image, DamageIsRefused) {
   for (size_t n = 0; n < jpeg.size(); n++) refused(std::string_view(jpeg).substr(0, n));
   EXPECT_TRUE(holds(refused("GIF89a"), "f: is neither PNG nor JPEG"));
   EXPECT_TRUE(holds(refused(""), "f: is neither PNG nor JPEG"));
+}
+
+TEST(Image, BrokenSegmentsAreRefused) {
+  const std::string good = encode_jpeg(pattern(16, 16, 3));
+  const auto with = [&](size_t at, const std::string& bytes) {
+    return std::string(good).replace(at, bytes.size(), bytes);
+  };
+  const size_t frame = good.find("\xff\xc0"), tables = good.find("\xff\xc4"), scan = good.find("\xff\xda");
+  EXPECT_TRUE(holds(refused(with(tables + 5, "\xff\xff")), "a Huffman table of the JPEG is damaged"));
+  EXPECT_TRUE(
+      holds(refused(with(tables + 2, std::string("\0\x01", 2))), "the JPEG is cut short in the segment at byte"));
+  EXPECT_TRUE(holds(refused(with(frame + 1, "\xc9")), "arithmetic JPEG; accepted: baseline and progressive"));
+  EXPECT_TRUE(holds(refused(with(frame + 4, "\x0c")), "a JPEG of 12 bits per channel; accepted: 8"));
+  EXPECT_TRUE(holds(refused(with(frame, std::string("\0\xc0", 2))), "the JPEG is damaged at byte"));
+  EXPECT_TRUE(holds(refused(good.substr(0, frame) + "\xff\xd9"), "the JPEG has no header"));
+  std::string scans;
+  for (int i = 0; i < 1001; i++) scans += good.substr(scan, 14);
+  EXPECT_TRUE(holds(refused(good.substr(0, scan) + scans + good.substr(scan)), "over a thousand scans"));
+  EXPECT_EQ(decode_image(good + "trailing", "f").pixels, decode_image(good, "f").pixels);
 }
 
 TEST(Image, BrokenChunksAreRefused) {

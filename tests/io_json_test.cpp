@@ -10,6 +10,7 @@
 #include <csignal>
 #include <nlohmann/json.hpp>
 
+#include "io/json_lines.h"
 #include "tests/io_files.h"
 
 namespace dr::test {

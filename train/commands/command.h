@@ -31,7 +31,8 @@ struct Common {
 
 // The command line without `--config FILE`, but with the options that the TOML file names and the command line does
 // not; last first, the order that CLI11's parse takes. The file is checked against the options of the subcommand that
-// the command line names: an unknown key, a value of the wrong type or out of range throws dr::Error with file and line.
+// the command line names: an unknown key, a value of the wrong kind or out of range throws dr::Error with file and
+// line.
 std::vector<std::string> arguments(const CLI::App& app, const std::vector<std::string>& command_line);
 
 // Adds the common options to a subcommand. --config is listed for --help alone: arguments() has replaced it by then.

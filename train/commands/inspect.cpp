@@ -6,7 +6,7 @@
 
 #include "io/file.h"
 #include "io/image.h"
-#include "io/json.h"
+#include "io/json_lines.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
 #include "io/text.h"
