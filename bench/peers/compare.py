@@ -42,7 +42,7 @@ class Case:
         self.words = {p for p in parts if "=" not in p}
 
     def f32(self) -> bool:
-        return not self.words & {"bf16", "adversarial", "strided"} and "bf16" not in self.fields.values()
+        return not any(w in ("adversarial", "strided") or "bf16" in w for w in [*self.words, *self.fields.values()])
 
     def one(self, *names: str, otherwise: int | None = None) -> int:
         """The field of the first of these names that is there."""
@@ -87,6 +87,26 @@ def matmul(c: Case, backward: bool) -> dict[str, Requests]:
         db = gemm(n, k, m, True, ta) if tb else gemm(k, n, m, not ta, False)
         requests = [da, db]
     return {"openblas": requests, "onednn": requests, "torch": requests}
+
+
+def conv2d(c: Case, backward: bool) -> dict[str, Requests]:
+    def pair(name: str, otherwise: str) -> list[int]:  # 3 or 3x5
+        text = c.fields.get(name, otherwise).split("x")
+        return [int(text[0]), int(text[-1])]
+
+    kernel, stride, dilation = pair("K", ""), pair("stride", "1"), pair("dilation", "1")
+    if "+" in c.fields.get("pad", ""):  # before and after each axis: 0+1x0+1
+        (top, bottom), (left, right) = [[int(p) for p in axis.split("+")] for axis in c.fields["pad"].split("x")]
+    else:
+        top, left = pair("pad", str(kernel[0] // 2))
+        bottom, right = top, left
+    request = (
+        f"conv n={c.one('N')} h={c.one('H')} w={c.one('W')} c={c.one('C')} o={c.one('O')} "
+        f"kh={kernel[0]} kw={kernel[1]} sh={stride[0]} sw={stride[1]} dh={dilation[0]} dw={dilation[1]} "
+        f"top={top} left={left} bottom={bottom} right={right} groups={c.one('groups', otherwise=1)} "
+        f"bias={int('no_bias' not in c.words)} pass={'bwd' if backward else 'fwd'}"
+    )
+    return {"onednn-conv": [request]}
 
 
 def attention(c: Case, backward: bool) -> dict[str, Requests]:
@@ -143,6 +163,7 @@ def warp(op: str) -> Callable[[Case, bool], dict[str, Requests]]:
 # op -> (case, whether it is the backward pass) -> peer -> requests. An empty answer: no peer for this case.
 RULES: dict[str, Callable[[Case, bool], dict[str, Requests]]] = {
     "matmul": matmul,
+    "conv2d": conv2d,
     "attention": attention,
     "layernorm": layernorm,
     "gelu": gelu,
@@ -172,7 +193,12 @@ def build(venv: pathlib.Path) -> None:
     out.mkdir(exist_ok=True)
     common = ["g++", "-std=c++20", "-O2", "-Wall", "-Wextra", f"-I{ROOT}"]
     onednn = ["-fopenmp", f"-I{venv}/include", f"-L{venv}/lib", f"-Wl,-rpath,{venv}/lib", "-ldnnl"]
-    libraries = {"openblas_gemm": ["-ldl"], "onednn_gemm": onednn, "memcpy_peak": ["-pthread"]}
+    libraries = {
+        "openblas_gemm": ["-ldl"],
+        "onednn_gemm": onednn,
+        "onednn_conv": onednn,
+        "memcpy_peak": ["-pthread"],
+    }
     for name, flags in libraries.items():
         binary, source = out / name, HERE / f"{name}.cpp"
         sources = [source, HERE / "peer.h", HERE / "gemm.h"]
@@ -225,6 +251,7 @@ def start_peers(venv: pathlib.Path) -> dict[str, Peer]:
     return {
         "openblas": Peer([str(venv / "peers/openblas_gemm")], {"PEER_OPENBLAS_LIBRARY": str(libraries[0])}),
         "onednn": Peer([str(venv / "peers/onednn_gemm")], {}),
+        "onednn-conv": Peer([str(venv / "peers/onednn_conv")], {}),
         "torch": torch,
         "torch-frames": torch,
         "memcpy": Peer([str(venv / "peers/memcpy_peak")], {}),

@@ -105,7 +105,8 @@ void check(const Conv& s, const Plain& x, const Plain& w, const Plain& b, const 
       for (int64_t kh = 0; kh < s.kh; kh++)
         for (int64_t kw = 0; kw < s.kw; kw++)
           for (int64_t i = 0; i < I; i++)
-            sum.add(px(x, n, oh * s.sh - s.top + kh * s.dh, ow * s.sw - s.left + kw * s.dw, o / O * I + i, s.h, s.w, s.c),
+            sum.add(px(x, n, oh * s.sh - s.top + kh * s.dh, ow * s.sw - s.left + kw * s.dw, o / O * I + i, s.h, s.w,
+                       s.c),
                     weight(o, kh, kw, i));
       sum.check(y.data[size_t(((n * s.oh() + oh) * s.ow() + ow) * s.o + o)], "result");
       continue;
@@ -125,7 +126,8 @@ void check(const Conv& s, const Plain& x, const Plain& w, const Plain& b, const 
     for (int64_t m = 0; m < s.n; m++)
       for (int64_t oh = 0; oh < s.oh(); oh++)
         for (int64_t ow = 0; ow < s.ow(); ow++)
-          dweight.add(px(x, m, oh * s.sh - s.top + kh * s.dh, ow * s.sw - s.left + kw * s.dw, o / O * I + i, s.h, s.w, s.c),
+          dweight.add(px(x, m, oh * s.sh - s.top + kh * s.dh, ow * s.sw - s.left + kw * s.dw, o / O * I + i, s.h, s.w,
+                         s.c),
                       px(y, m, oh, ow, o, s.oh(), s.ow(), s.o));
     dweight.check(dw.data[size_t(((o * s.kh + kh) * s.kw + kw) * I + i)], "dweight");
   }
@@ -169,10 +171,10 @@ peer::Timing time_conv(const peer::Request& r, const Conv& s, bool any) {
       if (i == 0) first_y = out;
     }
   } else {
-    convolution_backward_data::primitive_desc data(cpu(), direct, x_md, w_md, y_md, strides, dilates, before, after, fwd,
-                                                   attr);
-    convolution_backward_weights::primitive_desc weights(cpu(), direct, x_md, w_md, b_md, y_md, strides, dilates, before,
-                                                         after, fwd, attr);
+    convolution_backward_data::primitive_desc data(cpu(), direct, x_md, w_md, y_md, strides, dilates, before, after,
+                                                   fwd, attr);
+    convolution_backward_weights::primitive_desc weights(cpu(), direct, x_md, w_md, b_md, y_md, strides, dilates,
+                                                         before, after, fwd, attr);
     steps.push_back(convolution_backward_data(data));
     steps.push_back(convolution_backward_weights(weights));
     memory scratch_d(data.scratchpad_desc(), cpu()), scratch_w(weights.scratchpad_desc(), cpu());

@@ -20,8 +20,8 @@
 //     For stride 1 this is the convolution of dy with the weights flipped and transposed; for more, h and w modulo the
 //     stride choose which taps form the chain.
 //   dweight, per leaf: canonical GEMM along the leaf's positions (n,oh,ow); padding takes part as terms with x = +0.
-//   dbias, per leaf: column sum of dy over the positions (chunks of 512, a chain of additions from +0 inside, chunk sums
-//     in ascending order).
+//   dbias, per leaf: column sum of dy over the positions (chunks of 512, a chain of additions from +0 inside, chunk
+//     sums in ascending order).
 // Deterministic; y and dx are independent of N and of leaves. Throws if the shapes do not fit together or the window is
 // larger than the padded image.
 
@@ -91,8 +91,16 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  // One group's weights, transposed for dx.
-  size_t scratch_bytes(const In& in, int) const { return size_t(in.weight.count() / groups) * sizeof(float); }
+  // One group's weights, transposed for dx, and results of kernels that make so few channels that they put them in
+  // another order first.
+  static constexpr int64_t kFew = 8;
+  size_t scratch_bytes(const In& in, int) const {
+    const Sizes y = infer(in)[0].sizes;
+    const int64_t outputs = y[3] / groups, channels = in.x.size(3) / groups;
+    const int64_t forward = outputs <= kFew ? y.count() / groups : 0;
+    const int64_t backward = in.weight.count() / groups + (channels <= kFew ? in.x.count() / groups : 0);
+    return size_t(std::max(forward, backward)) * sizeof(float);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -5,43 +5,62 @@ namespace dr {
 namespace DR_ISA {
 namespace {
 
-// The patches of 1x1 windows, all inside the image, are the image: rows of a matrix where its pixels are evenly spaced.
-bool is_matrix(const View& image, const AxisTaps& h, const AxisTaps& w) {
-  auto identity = [](const AxisTaps& a, int64_t size) {
-    return a.taps() == 1 && a.offset[0] == 0 && a.step == 1 && a.count == size;
-  };
-  return identity(h, image.size(1)) && identity(w, image.size(2)) &&
-         image.stride(1) == image.size(2) * image.stride(2) && image.stride(0) == image.size(1) * image.stride(1);
-}
-Operand matrix_of(const View& image, int64_t c0, bool transposed) {
-  return {static_cast<const char*>(image.data) + c0 * int64_t(size_of(image.dtype)), image.dtype, image.stride(2),
-          transposed};
-}
+static_assert(W / 2 <= Conv2d::kFew);
 
-// Calls f with the operand whose rows are the patches of one group's channels.
-template <class F>
-void with_patches(const View& image, const AxisTaps& h, const AxisTaps& w, int64_t c0, int64_t channels, F&& f) {
-  if (is_matrix(image, h, w)) f(matrix_of(image, c0, false));
-  else f(Patches(image, h, w, c0, channels));
-}
+// Where a group's results go: `count` channels of `to` from the first on, at the places of the patches.
+struct Outputs {
+  const View& to;
+  int64_t first, count;
+};
 
-// to[place, o0 + o] = epilogue(chain along the patch) for one group; weight: (patch, outputs).
+// Few outputs would leave most lanes of a vector empty: here the places go along the lanes. sums: outputs x places.
 template <class T, class Epilogue>
-void convolve(const Context& ctx, const View& image, const AxisTaps& h, const AxisTaps& w, int64_t c0, int64_t channels,
-              const Operand& weight, const View& to, int64_t o0, int64_t outputs, const Epilogue& epilogue) {
-  const int64_t places = to.size(0) * h.count * w.count, inner = h.taps() * w.taps() * channels;
-  T* const c = static_cast<T*>(to.data) + o0;
-  with_patches(image, h, w, c0, channels, [&]<class A>(const A& patches) {
-    if (h.out_step == 1 && w.out_step == 1) {
-      gemm_batch(ctx, 1, places, outputs, inner, [&](int64_t) {
-        return Problem<T, Epilogue, A>{patches, weight, c, to.stride(2), epilogue};
-      });
-    } else {
-      gemm_batch(ctx, 1, places, outputs, inner, [&](int64_t) {
-        return Problem<T, Epilogue, A, Operand, PlaceRows>{patches, weight, c, PlaceRows{to, h, w}, epilogue};
-      });
+void convolve_across(const Context& ctx, const Patches& patches, const Operand& weight, const Outputs& out,
+                     const Epilogue& epilogue, float* sums) {
+  const int64_t places = patches.rows();
+  const Operand filters{weight.data, weight.dtype, weight.ld, !weight.transposed};
+  auto multiply = [&]<class B>(const B& columns) {
+    gemm_batch(ctx, 1, out.count, places, patches.columns(), [&](int64_t) {
+      return Problem<float, NoEpilogue, Operand, B>{filters, columns, sums, places};
+    });
+  };
+  if (patches.is_matrix()) multiply(patches.matrix(true));
+  else multiply(PatchesAcross{patches});
+  constexpr int64_t kPlaces = 256;  // of parallel work: about ten microseconds
+  ctx.parallel((places + kPlaces - 1) / kPlaces, 1, [&](int64_t begin, int64_t end) {
+    int64_t offset[kPlaces];
+    for (int64_t first = begin * kPlaces; first < std::min(end * kPlaces, places); first += kPlaces) {
+      const int64_t count = std::min(kPlaces, places - first);
+      patches.rows_in(out.to).offsets(first, count, offset);
+      for (int64_t i = 0; i < count; i++) {
+        f32v v{};
+        for (int64_t o = 0; o < out.count; o++) v[o] = sums[o * places + first + i];
+        store_n(static_cast<T*>(out.to.data) + offset[i] + out.first, epilogue(first + i, 0, v, int(out.count)),
+                int(out.count));
+      }
     }
   });
+}
+
+// out[place, o] = epilogue(chain along the patch) for one group; weight: (column of the patch, o). scratch: where there
+// are at most Conv2d::kFew outputs, room for them at every place.
+template <class T, class Epilogue>
+void convolve(const Context& ctx, const Patches& patches, const Operand& weight, const Outputs& out,
+              const Epilogue& epilogue, float* scratch) {
+  if (out.count <= W / 2) return convolve_across<T>(ctx, patches, weight, out, epilogue, scratch);
+  T* const c = static_cast<T*>(out.to.data) + out.first;
+  auto multiply = [&]<class A, class Rows>(const A& a, const Rows& rows) {
+    gemm_batch(ctx, 1, patches.rows(), out.count, patches.columns(), [&](int64_t) {
+      return Problem<T, Epilogue, A, Operand, Rows>{a, weight, c, rows, epilogue};
+    });
+  };
+  if (patches.fill(out.to)) {
+    const EvenRows rows(out.to.stride(2));
+    if (patches.is_matrix()) multiply(patches.matrix(false), rows);
+    else multiply(patches, rows);
+  } else {
+    multiply(patches, patches.rows_in(out.to));
+  }
 }
 
 // One group's weights as the matrix (tap, o) x c that dx multiplies dy's patches with.
@@ -52,9 +71,53 @@ void transpose_weight(const Context& ctx, const T* weight, const Sizes& k, const
     for (int64_t i = begin; i < end; i++) {
       const int64_t tap = i / outputs, o = i % outputs;
       const int64_t kh = h.kernel[size_t(tap / w.taps())], kw = w.kernel[size_t(tap % w.taps())];
-      copy_rows(1, k[3], weight + ((o * k[1] + kh) * k[2] + kw) * k[3], 0, out + i * k[3], 0);
+      const T* const row = weight + ((o * k[1] + kh) * k[2] + kw) * k[3];
+      for_vectors(k[3], [&](int64_t c, auto n) { store_n(out + i * k[3] + c, load_n(row + c, n), n); });
     }
   });
+}
+
+void input_gradient(const Context& ctx, const Conv2d& op, const View& weight, const View& dy, const View& dx) {
+  const Sizes k = weight.sizes;
+  const int64_t outputs = k[0] / op.groups, channels = k[3], inner = k[1] * k[2] * channels;
+  float* const transposed = ctx.scratch_as<float>(size_t(outputs * inner));
+  float* const rest = transposed + outputs * inner;
+  for (int64_t ph = 0; ph < std::min<int64_t>(op.stride.h, dx.size(1)); ph++)
+    for (int64_t pw = 0; pw < std::min<int64_t>(op.stride.w, dx.size(2)); pw++) {
+      const AxisTaps h = gradient_taps(dx.size(1), ph, k[1], op.stride.h, op.padding.top, op.dilation.h);
+      const AxisTaps w = gradient_taps(dx.size(2), pw, k[2], op.stride.w, op.padding.left, op.dilation.w);
+      for (int64_t g = 0; g < op.groups; g++) {
+        with_float_type(weight.dtype, [&]<class T>(T*) {
+          transpose_weight(ctx, static_cast<const T*>(weight.data) + g * outputs * inner, k, h, w, outputs, transposed);
+        });
+        with_float_type(dx.dtype, [&]<class T>(T*) {
+          convolve<T>(ctx, Patches(dy, h, w, g * outputs, outputs), Matrix<float>(transposed, channels),
+                      {dx, g * channels, channels}, NoEpilogue{}, rest);
+        });
+      }
+    }
+}
+
+// x's patches as of forward, `rows` positions a leaf.
+void weight_gradient(const Context& ctx, const Conv2d& op, const View& x, const AxisTaps& h, const AxisTaps& w,
+                     int64_t rows, const View& dy, const View& dweight) {
+  const int64_t pixel = flat_rows(dy, "conv2d: dy").stride;
+  const int64_t outputs = dweight.size(1) / op.groups, channels = dweight.size(4);
+  for (int64_t g = 0; g < op.groups; g++) {
+    const Patches patches(x, h, w, g * channels, channels);
+    const Operand dy_transposed{static_cast<const char*>(dy.data) + g * outputs * int64_t(size_of(dy.dtype)), dy.dtype,
+                                pixel, true};
+    auto multiply = [&]<class B>(const B& b) {
+      gemm_batch(ctx, ctx.leaves, outputs, patches.columns(), rows, [&](int64_t leaf) {
+        return Problem<float, NoEpilogue, Operand, B>{
+            dy_transposed.block(0, leaf * rows), b.block(leaf * rows, 0),
+            static_cast<float*>(dweight.data) + leaf * dweight.stride(0) + g * outputs * dweight.stride(1),
+            dweight.stride(1)};
+      });
+    };
+    if (patches.is_matrix()) multiply(patches.matrix(false));
+    else multiply(patches);
+  }
 }
 
 }  // namespace
@@ -73,55 +136,31 @@ void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
   with_float_type(out.y.dtype, [&]<class T>(T*) {
     with_bias(in.bias, [&]<class Bias>(Bias bias) {
       for (int64_t g = 0; g < groups; g++)
-        convolve<T>(ctx, in.x, h, w, g * k[3], k[3], weight.block(0, g * outputs), out.y, g * outputs, outputs,
-                    Bias{bias.bias ? bias.bias + g * outputs : nullptr});
+        convolve<T>(ctx, Patches(in.x, h, w, g * k[3], k[3]), weight.block(0, g * outputs),
+                    {out.y, g * outputs, outputs}, Bias{bias.bias ? bias.bias + g * outputs : nullptr},
+                    ctx.scratch_as<float>(0));
     });
   });
 }
 
 template <>
 void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
-  const Sizes x = in.x.sizes, k = in.weight.sizes, y = dy.y.sizes;
-  const int64_t inner = k[1] * k[2] * k[3], outputs = k[0] / groups, channels = k[3];
-  if (grad.x) {
-    // if (depthwise(in)): depthwise.h
-    float* const weight = ctx.scratch_as<float>(size_t(outputs * inner));
-    for (int64_t ph = 0; ph < std::min<int64_t>(stride.h, x[1]); ph++)
-      for (int64_t pw = 0; pw < std::min<int64_t>(stride.w, x[2]); pw++) {
-        const AxisTaps h = gradient_taps(x[1], ph, k[1], stride.h, padding.top, dilation.h);
-        const AxisTaps w = gradient_taps(x[2], pw, k[2], stride.w, padding.left, dilation.w);
-        for (int64_t g = 0; g < groups; g++) {
-          with_float_type(in.weight.dtype, [&]<class T>(T*) {
-            transpose_weight(ctx, static_cast<const T*>(in.weight.data) + g * outputs * inner, k, h, w, outputs,
-                             weight);
-          });
-          with_float_type(grad.x.dtype, [&]<class T>(T*) {
-            convolve<T>(ctx, dy.y, h, w, g * outputs, outputs, Matrix<float>(weight, channels), grad.x, g * channels,
-                        channels, NoEpilogue{});
-          });
-        }
-      }
-  }
+  const Sizes k = in.weight.sizes, y = dy.y.sizes;
   const int64_t rows = y[0] * y[1] * y[2] / ctx.leaves;  // positions of a leaf
   CHECK(rows * ctx.leaves == y[0] * y[1] * y[2], "conv2d: {} samples do not divide into {} leaves", y[0], ctx.leaves);
+  if (grad.x) {
+    // if (depthwise(in)): depthwise.h
+    input_gradient(ctx, *this, in.weight, dy.y, grad.x);
+  }
   if (grad.weight) {
     // if (depthwise(in)): depthwise.h
-    const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
-    const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
-    for (int64_t g = 0; g < groups; g++)
-      with_patches(in.x, h, w, g * channels, channels, [&]<class B>(const B& patches) {
-        const Operand d = matrix_of(dy.y, g * outputs, true);
-        gemm_batch(ctx, ctx.leaves, outputs, inner, rows, [&](int64_t leaf) {
-          return Problem<float, NoEpilogue, Operand, B>{
-              d.block(0, leaf * rows), patches.block(leaf * rows, 0),
-              static_cast<float*>(grad.weight.data) + (leaf * k[0] + g * outputs) * inner, inner};
-        });
-      });
+    weight_gradient(ctx, *this, in.x, forward_taps(y[1], k[1], stride.h, padding.top, dilation.h),
+                    forward_taps(y[2], k[2], stride.w, padding.left, dilation.w), rows, dy.y, grad.weight);
   }
   if (grad.bias)
     with_float_type(dy.y.dtype, [&]<class T>(T*) {
       const T* d = static_cast<const T*>(dy.y.data);
-      const int64_t pixel = dy.y.stride(2);
+      const int64_t pixel = flat_rows(dy.y, "conv2d: dy").stride;
       column_chains(ctx, rows, grad.bias,
                     [&](f32v& sum, int64_t r, int64_t c, auto n) { sum += load_n(d + r * pixel + c, n); });
     });

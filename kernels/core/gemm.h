@@ -229,7 +229,9 @@ template <class T>
 __attribute__((noinline)) void pack_a(int64_t kc, int64_t m, const T* a, int64_t lda, bool transposed, float* out) {
   if (!transposed) {
     for (int64_t i = 0; i < m; i++)
-      for_vectors(kc, [&](int64_t k, auto n) { store_n(out + i * packed_a_stride(kc) + k, load_n(a + i * lda + k, n), n); });
+      for_vectors(kc, [&](int64_t k, auto n) {
+        store_n(out + i * packed_a_stride(kc) + k, load_n(a + i * lda + k, n), n);
+      });
     return;
   }
   for (int64_t k = 0; k < kc; k++) {
@@ -239,8 +241,12 @@ __attribute__((noinline)) void pack_a(int64_t kc, int64_t m, const T* a, int64_t
     int64_t i = 0;
     for (; i + kMR <= m; i += kMR) {
       float* p = out + i * kc + k * kMR;
+      if constexpr (std::is_same_v<T, float>) {
+        std::memcpy(p, row + i, kMR * sizeof(float));
+      } else {
 #pragma GCC unroll 16
-      for (int r = 0; r < kMR; r++) p[r] = load1(row + i + r);
+        for (int r = 0; r < kMR; r++) p[r] = load1(row + i + r);
+      }
     }
     for (int64_t r = i; r < m; r++) out[i * kc + k * kMR + r - i] = load1(row + r);
   }
@@ -292,8 +298,8 @@ concept AddsRow = requires(const E& e) {
   { e.row_to_add(int64_t{}) } -> std::same_as<const float*>;
 };
 
-// Where C's rows lie: evenly, row i at i*ld. Another is an object with offsets(row, count, out), which gives the offsets
-// in elements of rows row .. row + count - 1 of the whole problem.
+// Where C's rows lie: evenly, row i at i*ld. Another is an object with offsets(row, count, out), which gives the
+// offsets in elements of rows row .. row + count - 1 of the whole problem.
 struct EvenRows {
   int64_t ld;
   EvenRows(int64_t ld_) : ld(ld_) {}
@@ -320,8 +326,8 @@ inline float* gemm_buffer(size_t bytes) {
   return static_cast<float*>(buffer.data);
 }
 
-// C[m,n] = epi(row0 + m, col0 + n, (A B)[m,n]) for one M x N block; C overlaps no operand. Even rows lie at c[m*ld + n];
-// others where `rows` says for row0 + m.
+// C[m,n] = epi(row0 + m, col0 + n, (A B)[m,n]) for one M x N block; C overlaps no operand. Even rows lie at c[m*ld +
+// n]; others where rows_of_c says for row0 + m.
 template <class TC, class Epilogue = NoEpilogue, class A, class B, class Rows = EvenRows>
 void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operand, TC* C, Rows rows_of_c,
           Epilogue&& epi = {}, int64_t row0 = 0, int64_t col0 = 0) {
