@@ -7,6 +7,7 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_decode/attention_decode.h"
+#include "kernels/bernoulli_nll/bernoulli_nll.h"
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
@@ -19,12 +20,14 @@
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
+#include "kernels/laplace_nll/laplace_nll.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/smooth_l1/smooth_l1.h"
 
 namespace dr {
 
@@ -37,6 +40,7 @@ using AllOps = OpList<
     Add,
     Attention,
     AttentionDecode,
+    BernoulliNll,
     ChannelCapacity,
     ClipScale,
     CrossEntropy,
@@ -48,12 +52,14 @@ using AllOps = OpList<
     Gelu,
     GradNorm,
     GuidedEulerStep,
+    LaplaceNll,
     LayerNorm,
     Linear,
     LinearGatedResidual,
     LinearGelu,
     MatMul,
-    PhiloxFill
+    PhiloxFill,
+    SmoothL1
 >;
 
 }  // namespace dr

@@ -62,8 +62,9 @@ void CrossEntropy::forward<kBackend>(Context& ctx, const In& in, const Out& out)
       const int64_t stride = in.target.stride(0);
       for (int64_t r = 0; r < in.logits.size(0); r++) {
         const int32_t t = target[r * stride];
-        CHECK((t >= 0 && t < classes) || t == ignore_index, "cross_entropy: target[{}] is {}; classes are 0 to {}, and {} "
-              "is ignored", r, t, classes - 1, ignore_index);
+        CHECK((t >= 0 && t < classes) || t == ignore_index,
+              "cross_entropy: target[{}] is {}; classes are 0 to {}, and {} is ignored", r, t, classes - 1,
+              ignore_index);
       }
       forward_rows<T>(ctx, in, out, [&](int64_t r, const T* x, float max, float log_den) {
         const int32_t t = target[r * stride];
