@@ -26,6 +26,7 @@
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/mhp_laplace/mhp_laplace.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/smooth_l1/smooth_l1.h"
 
@@ -58,6 +59,7 @@ using AllOps = OpList<
     LinearGatedResidual,
     LinearGelu,
     MatMul,
+    MhpLaplace,
     PhiloxFill,
     SmoothL1
 >;
