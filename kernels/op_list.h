@@ -29,6 +29,9 @@
 #include "kernels/mhp_laplace/mhp_laplace.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/smooth_l1/smooth_l1.h"
+#include "kernels/symlog/symlog.h"
+#include "kernels/two_hot_cross_entropy/two_hot_cross_entropy.h"
+#include "kernels/two_hot_mean/two_hot_mean.h"
 
 namespace dr {
 
@@ -61,7 +64,10 @@ using AllOps = OpList<
     MatMul,
     MhpLaplace,
     PhiloxFill,
-    SmoothL1
+    SmoothL1,
+    SymLog,
+    TwoHotCrossEntropy,
+    TwoHotMean
 >;
 
 }  // namespace dr
