@@ -9,6 +9,7 @@
 #include "kernels/attention_decode/attention_decode.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/batch_norm_running/batch_norm_running.h"
+#include "kernels/bernoulli_nll/bernoulli_nll.h"
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
@@ -34,6 +35,7 @@
 #include "kernels/image_to_float/image_to_float.h"
 #include "kernels/inverse_warp/inverse_warp.h"
 #include "kernels/lambda_returns/lambda_returns.h"
+#include "kernels/laplace_nll/laplace_nll.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
@@ -55,6 +57,12 @@
 #include "kernels/ssim/ssim.h"
 #include "kernels/unpatchify/unpatchify.h"
 #include "kernels/yuv420_pack/yuv420_pack.h"
+#include "kernels/mhp_laplace/mhp_laplace.h"
+#include "kernels/philox_fill/philox_fill.h"
+#include "kernels/smooth_l1/smooth_l1.h"
+#include "kernels/symlog/symlog.h"
+#include "kernels/two_hot_cross_entropy/two_hot_cross_entropy.h"
+#include "kernels/two_hot_mean/two_hot_mean.h"
 
 namespace dr {
 
@@ -69,6 +77,7 @@ using AllOps = OpList<
     AttentionDecode,
     BatchNorm,
     BatchNormRunning,
+    BernoulliNll,
     ChannelCapacity,
     ClipScale,
     Concat,
@@ -93,6 +102,7 @@ using AllOps = OpList<
     ImageToFloat,
     InverseWarp,
     LambdaReturns,
+    LaplaceNll,
     LayerNorm,
     Linear,
     LinearGatedResidual,
@@ -114,6 +124,12 @@ using AllOps = OpList<
     Ssim,
     Unpatchify,
     Yuv420Pack
+    MhpLaplace,
+    PhiloxFill,
+    SmoothL1,
+    SymLog,
+    TwoHotCrossEntropy,
+    TwoHotMean
 >;
 
 }  // namespace dr

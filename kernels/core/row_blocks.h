@@ -1,6 +1,6 @@
 #pragma once
-// Rows that are each summed canonically (core/reduce.h), cut into blocks of 4096 elements so that a few long rows occupy
-// every thread as many short ones do; and how many roundings a term of such a sum meets.
+// Rows that are each summed canonically (core/reduce.h), cut into blocks of 4096 elements so that a few long rows
+// occupy every thread as many short ones do; and how many roundings a term of such a sum meets.
 
 #include <algorithm>
 

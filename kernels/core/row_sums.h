@@ -12,7 +12,8 @@ namespace dr::DR_ISA {
 
 static_assert(RowBlocks::kBlock == kRowBlock);
 
-// f(r, begin, end, block) in parallel for every block of every row: elements [begin, end), `block` counted over all rows.
+// f(r, begin, end, block) in parallel for every block of every row: elements [begin, end); blocks are counted over all
+// rows.
 template <class F>
 void for_row_blocks(Context& ctx, const RowBlocks& b, F&& f) {
   if (b.cols == 0) return;

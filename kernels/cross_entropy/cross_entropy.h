@@ -67,8 +67,10 @@ struct CrossEntropy {
     };
     auto weights = [&](int64_t r, int64_t c, DType t, DType target, int samples, int64_t pad = 0, bool bench = false) {
       return Case<CrossEntropy>(
-          {}, {.name = format("weights,R={},C={},{},target={}{}", r, c, name_of(t), name_of(target), pad ? ",strided" : ""),
-               .in = {normal({r, c}, 0.5, 2).as(t).padded(pad), uniform({r, c}, 0, 2 / double(c)).as(target).padded(pad)},
+          {}, {.name = format("weights,R={},C={},{},target={}{}", r, c, name_of(t), name_of(target),
+                              pad ? ",strided" : ""),
+               .in = {normal({r, c}, 0.5, 2).as(t).padded(pad),
+                      uniform({r, c}, 0, 2 / double(c)).as(target).padded(pad)},
                .samples = samples,
                .bench = bench});
     };
