@@ -41,6 +41,7 @@
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/mhp_laplace/mhp_laplace.h"
 #include "kernels/mul/mul.h"
 #include "kernels/patchify/patchify.h"
 #include "kernels/percentile_ema/percentile_ema.h"
@@ -53,16 +54,14 @@
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/silu/silu.h"
 #include "kernels/slice/slice.h"
+#include "kernels/smooth_l1/smooth_l1.h"
 #include "kernels/softmax/softmax.h"
 #include "kernels/ssim/ssim.h"
-#include "kernels/unpatchify/unpatchify.h"
-#include "kernels/yuv420_pack/yuv420_pack.h"
-#include "kernels/mhp_laplace/mhp_laplace.h"
-#include "kernels/philox_fill/philox_fill.h"
-#include "kernels/smooth_l1/smooth_l1.h"
 #include "kernels/symlog/symlog.h"
 #include "kernels/two_hot_cross_entropy/two_hot_cross_entropy.h"
 #include "kernels/two_hot_mean/two_hot_mean.h"
+#include "kernels/unpatchify/unpatchify.h"
+#include "kernels/yuv420_pack/yuv420_pack.h"
 
 namespace dr {
 
@@ -108,6 +107,7 @@ using AllOps = OpList<
     LinearGatedResidual,
     LinearGelu,
     MatMul,
+    MhpLaplace,
     Mul,
     Patchify,
     PercentileEma,
@@ -120,16 +120,14 @@ using AllOps = OpList<
     RmsNorm,
     Silu,
     Slice,
+    SmoothL1,
     Softmax,
     Ssim,
-    Unpatchify,
-    Yuv420Pack
-    MhpLaplace,
-    PhiloxFill,
-    SmoothL1,
     SymLog,
     TwoHotCrossEntropy,
-    TwoHotMean
+    TwoHotMean,
+    Unpatchify,
+    Yuv420Pack
 >;
 
 }  // namespace dr
