@@ -18,6 +18,7 @@
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
 #include "kernels/gated_residual/gated_residual.h"
+#include "kernels/gather/gather.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
@@ -29,6 +30,7 @@
 #include "kernels/mul/mul.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/scatter_add/scatter_add.h"
 #include "kernels/slice/slice.h"
 
 namespace dr {
@@ -51,6 +53,7 @@ using AllOps = OpList<
     FlowLoss,
     FlowMix,
     GatedResidual,
+    Gather,
     GaussianBottleneck,
     Gelu,
     GradNorm,
@@ -63,6 +66,7 @@ using AllOps = OpList<
     Mul,
     PhiloxFill,
     Reduce,
+    ScatterAdd,
     Slice
 >;
 
