@@ -22,6 +22,7 @@
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
+#include "kernels/lambda_returns/lambda_returns.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
@@ -58,6 +59,7 @@ using AllOps = OpList<
     Gelu,
     GradNorm,
     GuidedEulerStep,
+    LambdaReturns,
     LayerNorm,
     Linear,
     LinearGatedResidual,
