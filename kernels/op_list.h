@@ -29,6 +29,7 @@
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/mul/mul.h"
+#include "kernels/percentile_ema/percentile_ema.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/scatter_add/scatter_add.h"
@@ -66,6 +67,7 @@ using AllOps = OpList<
     LinearGelu,
     MatMul,
     Mul,
+    PercentileEma,
     PhiloxFill,
     Reduce,
     ScatterAdd,
