@@ -7,6 +7,7 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_decode/attention_decode.h"
+#include "kernels/block_linear/block_linear.h"
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
@@ -46,6 +47,7 @@ using AllOps = OpList<
     Add,
     Attention,
     AttentionDecode,
+    BlockLinear,
     ChannelCapacity,
     ClipScale,
     Concat,
