@@ -7,6 +7,7 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_decode/attention_decode.h"
+#include "kernels/block_gru/block_gru.h"
 #include "kernels/block_linear/block_linear.h"
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
@@ -22,6 +23,7 @@
 #include "kernels/gather/gather.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
+#include "kernels/gru_cell/gru_cell.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
 #include "kernels/lambda_returns/lambda_returns.h"
 #include "kernels/layernorm/layernorm.h"
@@ -47,6 +49,7 @@ using AllOps = OpList<
     Add,
     Attention,
     AttentionDecode,
+    BlockGru,
     BlockLinear,
     ChannelCapacity,
     ClipScale,
@@ -61,6 +64,7 @@ using AllOps = OpList<
     GaussianBottleneck,
     Gelu,
     GradNorm,
+    GruCell,
     GuidedEulerStep,
     LambdaReturns,
     LayerNorm,
