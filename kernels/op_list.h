@@ -10,6 +10,8 @@
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/batch_norm_running/batch_norm_running.h"
 #include "kernels/bernoulli_nll/bernoulli_nll.h"
+#include "kernels/block_gru/block_gru.h"
+#include "kernels/block_linear/block_linear.h"
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
@@ -27,10 +29,12 @@
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
 #include "kernels/gated_residual/gated_residual.h"
+#include "kernels/gather/gather.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
 #include "kernels/grid_sample/grid_sample.h"
 #include "kernels/group_norm_silu/group_norm_silu.h"
+#include "kernels/gru_cell/gru_cell.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
 #include "kernels/image_to_float/image_to_float.h"
 #include "kernels/inverse_warp/inverse_warp.h"
@@ -52,6 +56,7 @@
 #include "kernels/reduce/reduce.h"
 #include "kernels/resize2d/resize2d.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/scatter_add/scatter_add.h"
 #include "kernels/silu/silu.h"
 #include "kernels/slice/slice.h"
 #include "kernels/smooth_l1/smooth_l1.h"
@@ -77,6 +82,8 @@ using AllOps = OpList<
     BatchNorm,
     BatchNormRunning,
     BernoulliNll,
+    BlockGru,
+    BlockLinear,
     ChannelCapacity,
     ClipScale,
     Concat,
@@ -92,11 +99,13 @@ using AllOps = OpList<
     FlowLoss,
     FlowMix,
     GatedResidual,
+    Gather,
     GaussianBottleneck,
     Gelu,
     GradNorm,
     GridSample,
     GroupNormSilu,
+    GruCell,
     GuidedEulerStep,
     ImageToFloat,
     InverseWarp,
@@ -118,6 +127,7 @@ using AllOps = OpList<
     Reduce,
     Resize2d,
     RmsNorm,
+    ScatterAdd,
     Silu,
     Slice,
     SmoothL1,

@@ -136,33 +136,38 @@ DR_INLINE void write_lines(std::byte* to, size_t n, bool stream, Line&& line, By
   bytes(i, n - i);
 }
 
+DR_INLINE void copy_bytes(std::byte* to, const std::byte* from, size_t bytes, bool stream) {
+  write_lines(
+      to, bytes, stream,
+      [&](size_t i) {
+        read_ahead(from + i);
+        return load(reinterpret_cast<const float*>(from + i));
+      },
+      [&](size_t i, size_t n) { std::memcpy(to + i, from + i, n); });
+}
+DR_INLINE void clear_bytes(std::byte* to, size_t bytes, bool stream) {
+  write_lines(
+      to, bytes, stream, [](size_t) { return f32v{}; }, [&](size_t i, size_t n) { std::memset(to + i, 0, n); });
+}
+
+// Where element `offset` of a view lies.
+inline std::byte* byte_at(const View& v, int64_t offset) {
+  return static_cast<std::byte*>(v.data) + offset * int64_t(size_of(v.dtype));
+}
+
 // to = from, of one shape and dtype.
-inline void copy_view(const Context& ctx, const View& from_view, const View& to_view) {
-  const int64_t width = int64_t(size_of(to_view.dtype));
-  const bool stream = to_view.bytes() >= kStreamBytes;
-  for_runs<2>(ctx, {from_view, to_view}, stream, [&](const auto& at, int64_t count) {
-    const std::byte* from = static_cast<const std::byte*>(from_view.data) + at[0] * width;
-    std::byte* to = static_cast<std::byte*>(to_view.data) + at[1] * width;
-    write_lines(
-        to, size_t(count * width), stream,
-        [&](size_t i) {
-          read_ahead(from + i);
-          return load(reinterpret_cast<const float*>(from + i));
-        },
-        [&](size_t i, size_t n) { std::memcpy(to + i, from + i, n); });
+inline void copy_view(const Context& ctx, const View& from, const View& to) {
+  const bool stream = to.bytes() >= kStreamBytes;
+  for_runs<2>(ctx, {from, to}, stream, [&](const auto& at, int64_t n) {
+    copy_bytes(byte_at(to, at[1]), byte_at(from, at[0]), size_t(n) * size_of(to.dtype), stream);
   });
 }
 
 // Every byte zero.
 inline void clear_view(const Context& ctx, const View& v) {
-  const int64_t width = int64_t(size_of(v.dtype));
   const bool stream = v.bytes() >= kStreamBytes;
-  for_runs<1>(ctx, {v}, stream, [&](const auto& at, int64_t count) {
-    std::byte* to = static_cast<std::byte*>(v.data) + at[0] * width;
-    write_lines(
-        to, size_t(count * width), stream, [&](size_t) { return f32v{}; },
-        [&](size_t i, size_t n) { std::memset(to + i, 0, n); });
-  });
+  for_runs<1>(ctx, {v}, stream,
+              [&](const auto& at, int64_t n) { clear_bytes(byte_at(v, at[0]), size_t(n) * size_of(v.dtype), stream); });
 }
 
 }  // namespace dr::DR_ISA

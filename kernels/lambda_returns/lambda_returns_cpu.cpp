@@ -1,25 +1,34 @@
 #include "kernels/lambda_returns/lambda_returns.h"
 
-#include "kernels/core/simd.h"
+#include <algorithm>
+
+#include "kernels/core/column_sums.h"
 
 namespace dr {
+namespace DR_ISA {
+namespace {
+
+constexpr int64_t kPiece = 2048;  // steps of parallel work: some ten thousand cycles
+
+}  // namespace
+}  // namespace DR_ISA
 
 using namespace DR_ISA;
-
-// A trajectory is a chain along its steps; the trajectories are independent.
-constexpr int64_t kTrajectories = 64;  // of a piece of parallel work
 
 template <>
 void LambdaReturns::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const int64_t steps = in.reward.size(1);
-  ctx.parallel(in.reward.size(0), kTrajectories, [&](int64_t begin, int64_t end) {
+  const float rest = 1.f - lambda;
+  ctx.parallel(in.reward.size(0), std::max<int64_t>(1, kPiece / steps), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b++) {
-      const float *reward = in.reward.as<float>() + b * steps, *discount = in.discount.as<float>() + b * steps,
-                  *value = in.value.as<float>() + b * (steps + 1);
-      float* returns = out.returns.as<float>() + b * steps;
-      float next = value[steps];
-      for (int64_t t = steps - 1; t >= 0; t--)
-        returns[t] = next = fma(discount[t], fma(lambda, next, (1 - lambda) * value[t + 1]), reward[t]);
+      const float *reward = row_of<const float>(in.reward, b), *discount = row_of<const float>(in.discount, b),
+                  *value = row_of<const float>(in.value, b);
+      float* returns = row_of<float>(out.returns, b);
+      float mix = in.bootstrap.as<float>()[b * in.bootstrap.stride(0)];
+      for (int64_t t = steps - 1; t >= 0; t--) {
+        returns[t] = fma(discount[t], mix, reward[t]);
+        mix = fma(lambda, returns[t], rest * value[t]);
+      }
     }
   });
 }
@@ -28,26 +37,25 @@ template <>
 void LambdaReturns::backward<kBackend>(Context& ctx, const In& in, const Out& saved, const OutGrad& dy,
                                        const Grad& grad) const {
   const int64_t steps = in.reward.size(1);
-  CHECK(dy.returns.packed(), "lambda_returns: dreturns must be packed");
-  ctx.parallel(in.reward.size(0), kTrajectories, [&](int64_t begin, int64_t end) {
+  const float rest = 1.f - lambda;
+  ctx.parallel(in.reward.size(0), std::max<int64_t>(1, kPiece / steps), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b++) {
-      const float *discount = in.discount.as<float>() + b * steps, *value = in.value.as<float>() + b * (steps + 1),
-                  *returns = saved.returns.as<float>() + b * steps, *d = dy.returns.as<float>() + b * steps;
-      float* dvalue = grad.value ? grad.value.as<float>() + b * (steps + 1) : nullptr;
-      if (dvalue) dvalue[0] = 0;
-      float g = 0;
+      const float *discount = row_of<const float>(in.discount, b), *value = row_of<const float>(in.value, b),
+                  *returns = row_of<const float>(saved.returns, b), *dreturns = row_of<const float>(dy.returns, b);
+      const float bootstrap = in.bootstrap.as<float>()[b * in.bootstrap.stride(0)];
+      float a = 0, step_value = 0;  // of the step before; the gradient of the value that it ended in
       for (int64_t t = 0; t < steps; t++) {
-        const bool last = t + 1 == steps;
-        g = t ? fma(lambda * discount[t - 1], g, d[t]) : d[t];
-        if (grad.reward) grad.reward.as<float>()[b * steps + t] = g;
-        if (grad.discount)
-          grad.discount.as<float>()[b * steps + t] =
-              g * fma(lambda, last ? value[steps] : returns[t + 1], (1 - lambda) * value[t + 1]);
-        if (dvalue) {
-          const float w = discount[t] * g, part = (1 - lambda) * w;
-          dvalue[t + 1] = last ? fma(lambda, w, part) : part;
+        const float g = t ? fma(lambda, a, dreturns[t]) : dreturns[t];
+        if (grad.reward) row_of<float>(grad.reward, b)[t] = g;
+        if (grad.value) row_of<float>(grad.value, b)[t] = step_value;
+        if (grad.discount) {
+          const float mix = t + 1 < steps ? fma(lambda, returns[t + 1], rest * value[t + 1]) : bootstrap;
+          row_of<float>(grad.discount, b)[t] = g * mix;
         }
+        a = g * discount[t];
+        step_value = rest * a;
       }
+      if (grad.bootstrap) grad.bootstrap.as<float>()[b] = a;
     }
   });
 }

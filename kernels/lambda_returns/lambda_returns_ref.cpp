@@ -4,18 +4,22 @@
 
 namespace dr {
 
+// The returns as sums of n-step returns would be quadratic in T; the recursion is the definition.
 void LambdaReturns::reference(const In& in, const Out& out, const Out& bound) const {
-  const int64_t steps = in.reward.size(1);
-  const double l = double(lambda);
-  for (int64_t b = 0; b < in.reward.size(0); b++) {
-    double next = in.value.at<double>(b, steps), error = 0;  // in units of u
+  const int64_t batch = in.reward.size(0), steps = in.reward.size(1);
+  const double weight = double(lambda);
+  for (int64_t b = 0; b < batch; b++) {
+    double ret = in.bootstrap.at<double>(b), next = ret, error = 0;
     for (int64_t t = steps - 1; t >= 0; t--) {
-      const double v = (1 - l) * in.value.at<double>(b, t + 1), m = v + l * next, c = in.discount.at<double>(b, t);
-      // 1 - lambda, its product, the inner fma; the outer fma; and what came from behind.
-      error = c * (2 * std::fabs(v) + std::fabs(m) + l * error);
-      next = in.reward.at<double>(b, t) + c * m;
-      error += std::fabs(next);
-      out.returns.at<double>(b, t) = next;
+      const double c = in.discount.at<double>(b, t), fresh = (1 - weight) * next, old = weight * ret;
+      // 1 - lambda, its product, the fma; none of them at the last step, where the mix is the bootstrap itself.
+      const bool last = t == steps - 1;
+      const double mix = last ? ret : fresh + old;
+      const double mix_error = last ? 0 : 2 * std::fabs(fresh) + std::fabs(mix) + weight * error;
+      ret = in.reward.at<double>(b, t) + c * mix;
+      error = (std::fabs(c) * mix_error + std::fabs(ret)) * (1 + 0x1p-20);  // second order in u is below 2^-20
+      next = in.value.at<double>(b, t);
+      out.returns.at<double>(b, t) = ret;
       bound.returns.at<double>(b, t) = error;
     }
   }

@@ -1,14 +1,20 @@
 #pragma once
-// Moving percentiles of a batch: the scale that returns are divided by.
+// The scale of returns, for advantages: a moving range between two percentiles of a step's values.
 //
-//   low' = (1 - rate) low + rate P_low(x),   high' likewise,   scale = max(least, high' - low')
+//   percentile(p) = v[i] + f (v[i+1] - v[i]),   i + f = p (N - 1) / 100,   v the values in ascending order
+//   state' = (1 - rate) state + rate (percentile(low), percentile(high))
+//   scale = max(limit, state'[1] - state'[0])
 //
-//   x f32 of any shape, packed    state (2) f32: low, high    state' like state (may be its memory)    scale (1) f32
-// P_q interpolates between order statistics, as NumPy's default: position q (n - 1) in double, x sorted in the total
-// order -0 < +0; v = lower + fraction * (upper - lower) with f32 operations, the fraction rounded to f32. An empty x
-// leaves the state; a NaN in x gives NaN.
-// Order: state' = fma(rate, P - state, state); scale from state'. Forward only.
-// Source: Hafner et al. 2023, DreamerV3, arXiv:2301.04104, "Actor critic learning": P5, P95, rate 0.01, least 1.
+//   values (..) f32, N > 0 of them, packed: all of the step's, from every rank
+//   state (2) f32: low and high, zeros at the start    state' like state; it may be its memory
+//   percentiles (2), scale (1) f32    all but values are shared by the samples
+// Order: v by total order (-0 < +0). f is rounded once to f32; f = 0 or v[i] = v[i+1] (infinities too) gives v[i], else
+//   fma(f, v[i+1] - v[i], v[i]).
+//   state' = fma(1 - rate, state, rate * percentile), the product rounded once; the difference in scale rounds once.
+// A NaN among the values makes both percentiles NaN. Where a percentile is NaN or infinite, state' keeps the bits of state,
+// as AdamW keeps its own at a step that is skipped.
+// Forward only. Deterministic.
+// Source: Hafner et al. 2023, DreamerV3, arXiv:2301.04104, equation 11; Hyndman & Fan 1996, quantile definition 7.
 
 #include "kernels/core/op.h"
 
@@ -16,48 +22,50 @@ namespace dr {
 
 struct PercentileEma {
   static constexpr std::string_view name = "percentile_ema";
-  double low = 0.05, high = 0.95;
-  float rate = 0.01f, least = 1;
+  float low = 5, high = 95;  // per cent
+  float rate = 0.01f, limit = 1;
 
   struct In {
-    View x, state;
-    static constexpr auto names = fields("x", "state");
-    static constexpr auto shared = fields("x", "state");
+    View values, state;
+    static constexpr auto names = fields("values", "state"), shared = fields("state");
   };
   struct Out {
-    View state, scale;
-    static constexpr auto names = fields("state", "scale");
-    static constexpr auto shared = fields("state", "scale");
+    View state, percentiles, scale;
+    static constexpr auto names = fields("state", "percentiles", "scale"), shared = names;
   };
 
   Shapes infer(const In& in) const {
-    CHECK(in.x.present() && in.x.packed(), "percentile_ema: x must be packed, got {}", to_string(in.x));
-    expect_f32(in.x, in.x.sizes, "percentile_ema: x");
+    CHECK(low >= 0 && low <= high && high <= 100 && rate >= 0 && rate <= 1,
+          "percentile_ema: 0 <= low <= high <= 100 and 0 <= rate <= 1 expected, got low={}, high={}, rate={}", low, high,
+          rate);
+    expect_f32(in.values, in.values.sizes, "percentile_ema: values");
+    CHECK(in.values.count() > 0 && in.values.packed(), "percentile_ema: values must be packed and not empty, got {}",
+          to_string(in.values));
     expect_f32(in.state, {2}, "percentile_ema: state");
-    CHECK(low >= 0 && low <= high && high <= 1, "percentile_ema: 0 <= low <= high <= 1 expected, got {} and {}", low,
-          high);
-    return {{DType::f32, {2}}, {DType::f32, {1}}};
+    return {{DType::f32, {2}}, {DType::f32, {2}}, {DType::f32, {1}}};
   }
-  size_t scratch_bytes(const In& in, int) const { return size_t(in.x.count()) * sizeof(uint32_t); }
+  size_t scratch_bytes(const In& in, int) const { return size_t(in.values.count()) * sizeof(int32_t); }  // keys
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   void reference(const In&, const Out&, const Out& bound) const;
-  Cost cost(const In& in) const { return traffic(10.0 * double(in.x.count()), in, infer(in)); }
+  Cost cost(const In& in) const { return traffic(2.0 * double(in.values.count()), in, infer(in)); }
 
   static std::vector<Case<PercentileEma>> cases() {
-    auto make = [](std::string_view what, Input x, PercentileEma op = {}) {
-      return Case<PercentileEma>(op, {.name = std::string(what), .in = {std::move(x), values({2}, {-0.75, 2.5})}});
+    auto make = [](std::string_view name, PercentileEma op, Input v, double low = -0.5, double high = 2) {
+      return Case<PercentileEma>(op, {.name = std::string(name), .in = {std::move(v), values({2}, {low, high})}});
     };
     std::vector<Case<PercentileEma>> list = {
-        make("N=1", normal({1})),
-        make("N=2", normal({2})),
-        make("N=33", normal({33}, 3, 5)),
-        make("N=16x64", normal({16, 64}, 0, 4)),
-        make("N=5000,quartiles", uniform({5000}, -9, 2), {.low = 0.25, .high = 0.75, .rate = 0.5f, .least = 0.5f}),
-        make("N=31,extremes", normal({31}), {.low = 0, .high = 1, .rate = 1, .least = 1e-8f}),
-        make("ties", values({40}, {1, 1, 1, -0.0, 0.0, 2, 2})),
-        make("empty", normal({0})),
-        make("adversarial", adversarial({400})),
-        make("N=16384", normal({1024, 16}, 0, 3))};
+        make("N=1", {}, normal({1})),
+        make("N=5", {}, normal({5}, 1, 30)),
+        make("N=7x31", {}, normal({7, 31}, 100, 50)),
+        make("N=21,whole positions", {}, normal({21}, 0, 9)),
+        make("N=33,first state", {}, normal({33}, 0, 9), 0, 0),
+        make("N=33,limit", {}, normal({33}, 0, 0.1), 0, 0.5),
+        make("N=1000,ties", {}, values({1000}, {1, 1, 1, 2, -3, 0, -0.0}), -3, 2),
+        make("N=400,quartiles", {.low = 25, .high = 75, .rate = 0.5f}, normal({400})),
+        make("N=100,ends", {.low = 0, .high = 100, .rate = 1}, normal({100}, 0, 4)),
+        make("N=9999,adversarial", {.rate = 0.3f}, adversarial({9999})),
+        make("N=15x1024", {}, normal({15, 1024}, 3, 2)),
+    };
     list.back().bench = true;
     return list;
   }

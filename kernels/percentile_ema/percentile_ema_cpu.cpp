@@ -1,29 +1,33 @@
 #include "kernels/percentile_ema/percentile_ema.h"
 
 #include <algorithm>
-#include <bit>
 
-#include "kernels/core/simd.h"
+#include "kernels/core/total_order.h"
 
 namespace dr {
 namespace DR_ISA {
 namespace {
 
-// Unsigned order of the result is the total order of the floats, and back.
-DR_INLINE uint32_t ordered(float v) {
-  const uint32_t b = std::bit_cast<uint32_t>(v);
-  return b >> 31 ? ~b : b | 0x80000000u;
-}
-DR_INLINE float unordered(uint32_t key) { return std::bit_cast<float>(key >> 31 ? key & 0x7fffffffu : ~key); }
+// Where a percentile lies among n values: between i and i + 1, or on i.
+struct Position {
+  int64_t i;
+  float fraction;
 
-float percentile(uint32_t* keys, int64_t n, double q) {
-  const double position = q * double(n - 1);
-  const int64_t lower = std::min(int64_t(position), n - 1);
-  std::nth_element(keys, keys + lower, keys + n);
-  const float a = unordered(keys[lower]), fraction = float(position - double(lower));
-  if (lower + 1 == n || fraction == 0) return a;
-  const float b = unordered(*std::min_element(keys + lower + 1, keys + n));
-  return fma(fraction, b - a, a);
+  Position(float percent, int64_t n) {
+    const double at = double(percent) * double(n - 1) / 100;  // exact where it is whole
+    i = int64_t(at);
+    fraction = float(at - double(i));
+    if (i >= n - 1) i = n - 1, fraction = 0;
+  }
+};
+
+// Puts the elements of a percentile into their places, given that none before `begin` belongs there.
+float select(int32_t* keys, int64_t begin, int64_t n, Position p) {
+  std::nth_element(keys + begin, keys + p.i, keys + n);
+  const float v = from_order_key(keys[p.i]);
+  if (p.fraction == 0) return v;
+  const float next = from_order_key(*std::min_element(keys + p.i + 1, keys + n));
+  return next == v ? v : fma(p.fraction, next - v, v);
 }
 
 }  // namespace
@@ -33,19 +37,29 @@ using namespace DR_ISA;
 
 template <>
 void PercentileEma::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
-  const int64_t n = in.x.count();
-  const float *x = in.x.as<float>(), *state = in.state.as<float>();
-  float* next = out.state.as<float>();
-  uint32_t* keys = ctx.scratch_as<uint32_t>(size_t(n));
-  bool nan = false;
-  for (int64_t i = 0; i < n; i++) nan |= x[i] != x[i], keys[i] = ordered(x[i]);
-  const double wanted[2] = {low, high};
-  for (int k = 0; k < 2; k++) {
-    const float p = nan ? __builtin_nanf("") : n == 0 ? state[k] : percentile(keys, n, wanted[k]);
-    next[k] = fma(rate, p - state[k], state[k]);
+  const int64_t n = in.values.count();
+  int32_t* keys = ctx.scratch_as<int32_t>(size_t(n));
+  ctx.parallel(n, 16384, [&](int64_t begin, int64_t end) {
+    for_vectors(end - begin, [&](int64_t i, auto m) {
+      const i32v key = order_key(load_n(in.values.as<float>() + begin + i, m));
+      std::memcpy(keys + begin + i, &key, size_t(m) * sizeof(int32_t));
+    });
+  });
+  float* const percentiles = out.percentiles.as<float>();
+  if (std::find(keys, keys + n, kNanKey) != keys + n) {
+    percentiles[0] = percentiles[1] = from_order_key(kNanKey);
+  } else {
+    const Position first(low, n), second(high, n);
+    percentiles[0] = select(keys, 0, n, first);
+    percentiles[1] = select(keys, first.i, n, second);  // low <= high
   }
-  const float range = next[1] - next[0];
-  *out.scale.as<float>() = range > least || range != range ? range : least;
+  float state[2] = {in.state.as<float>()[0], in.state.as<float>()[1]};
+  const float infinity = __builtin_inff();
+  if (__builtin_fabsf(percentiles[0]) < infinity && __builtin_fabsf(percentiles[1]) < infinity)
+    for (int k = 0; k < 2; k++) state[k] = fma(1.f - rate, state[k], rate * percentiles[k]);
+  std::memcpy(out.state.as<float>(), state, sizeof state);
+  const float range = state[1] - state[0];
+  *out.scale.as<float>() = range < limit ? limit : range;  // a NaN in the state shows
 }
 
 }  // namespace dr
