@@ -25,6 +25,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/ray_cast/ray_cast.h"
+#include "kernels/rms_norm/rms_norm.h"
 
 namespace dr {
 
@@ -53,7 +54,8 @@ using AllOps = OpList<
     LinearGelu,
     MatMul,
     PhiloxFill,
-    RayCast
+    RayCast,
+    RmsNorm
 >;
 
 }  // namespace dr

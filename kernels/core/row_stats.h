@@ -1,5 +1,5 @@
 #pragma once
-// Normalised rows, the common part of AdaLN and LayerNorm: y = fma(xhat, gain, shift), xhat = (x - mean) rstd, where
+// Normalised rows, the common part of AdaLN, LayerNorm and RmsNorm: y = fma(xhat, gain, shift), xhat = (x - mean) rstd, where
 // gain and shift are the op's business. A row is read from memory once, and from the first cache in its further passes;
 // the next row is prefetched meanwhile, since no hardware prefetcher looks past the passes over this one.
 // Last include of a `_cpu.cpp`, as simd.h.
@@ -41,6 +41,16 @@ DR_INLINE std::pair<float, float> row_reduce2(int64_t count, F&& term) {
   }
   return {tree_sum(a.data(), int64_t(a.size())), tree_sum(b.data(), int64_t(b.size()))};
 }
+
+// A row's function (i, n) -> f32v that is the same for every row: `absent` where there is no view.
+struct PerColumn {
+  const float* p;
+  float absent;
+  explicit PerColumn(const View& v, float absent_) : p(v ? v.as<float>() : nullptr), absent(absent_) {}
+  DR_INLINE auto operator()(int64_t) const {
+    return [p = p, other = splat(absent)](int64_t i, auto n) { return p ? load_n(p + i, n) : other; };
+  }
+};
 
 // gain(r) and shift(r) give a row's function (i, n) -> f32v. An absent mean: not centred (its value is 0).
 template <class T, class Gain, class Shift>

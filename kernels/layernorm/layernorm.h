@@ -23,7 +23,8 @@ struct LayerNorm {
 
   struct In {
     View x, weight, bias;
-    static constexpr auto names = fields("x", "weight", "bias"), shared = fields("weight", "bias");
+    static constexpr auto names = fields("x", "weight", "bias");
+    static constexpr auto shared = fields("weight", "bias");
   };
   struct Out { View y, mean, rstd; static constexpr auto names = fields("y", "mean", "rstd"); };
   struct OutGrad { View y; static constexpr auto names = fields("y"); };
