@@ -26,6 +26,7 @@
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/silu/silu.h"
 
 namespace dr {
 
@@ -55,7 +56,8 @@ using AllOps = OpList<
     MatMul,
     PhiloxFill,
     RayCast,
-    RmsNorm
+    RmsNorm,
+    Silu
 >;
 
 }  // namespace dr
