@@ -27,6 +27,7 @@
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/silu/silu.h"
+#include "kernels/softmax/softmax.h"
 
 namespace dr {
 
@@ -57,7 +58,8 @@ using AllOps = OpList<
     PhiloxFill,
     RayCast,
     RmsNorm,
-    Silu
+    Silu,
+    Softmax
 >;
 
 }  // namespace dr
