@@ -8,10 +8,11 @@
 //   x (R,C) f32|bf16, rows may be strided    shift, scale (F,C) f32, rows may be strided    y like x, packed
 //   mean (R) f32 (absent for rms), rstd (R) f32: saved for backward
 // Order: canonical row sums; squares are added by fma; y = fma(xhat, 1 + scale, shift).
-// backward: g = dy * (1 + scale); dx = rstd * ((g - sum(g)/C) - xhat * (sum(g * xhat)/C)), the first sum left out for rms;
-//   dshift[f] = column sum of dy, dscale[f] = column sum of dy * xhat (fma chain) over the frame's rows.
+// backward: g = dy * (1 + scale); dx = rstd * ((g - sum(g)/C) - xhat * (sum(g * xhat)/C)), the first sum left out for
+//   rms; dshift[f] = column sum of dy, dscale[f] = column sum of dy * xhat (fma chain) over the frame's rows.
 // Deterministic, independent of R. Throws if C == 0 or R is no multiple of F.
-// Source: Peebles & Xie 2023, arXiv:2212.09748, section 3; per-frame conditioning as in arXiv:2504.19077, section 4.2.1.
+// Source: Peebles & Xie 2023, arXiv:2212.09748, section 3; per-frame conditioning as in arXiv:2504.19077, section
+//   4.2.1.
 
 #include "kernels/core/op.h"
 #include "kernels/core/row_groups.h"
@@ -34,12 +35,15 @@ struct AdaLN {
     CHECK(in.x.rank() == 2 && in.x.size(1) > 0, "adaln: x must be (R,C) with C > 0, got {}", to_string(in.x));
     expect_float(in.x, "adaln: x");
     const int64_t rows = in.x.size(0), frames = in.shift.rank() == 2 ? in.shift.size(0) : 0;
-    CHECK(frames > 0 ? rows % frames == 0 : rows == 0, "adaln: {} rows do not divide into the frames of shift {}", rows, to_string(in.shift));
+    CHECK(frames > 0 ? rows % frames == 0 : rows == 0, "adaln: {} rows do not divide into the frames of shift {}", rows,
+          to_string(in.shift));
     expect_f32(in.shift, {frames, in.x.size(1)}, "adaln: shift");
     expect_f32(in.scale, {frames, in.x.size(1)}, "adaln: scale");
     return {{in.x.dtype, in.x.sizes}, {DType::f32, norm == Norm::layer ? Sizes{rows} : Sizes{}}, {DType::f32, {rows}}};
   }
-  size_t scratch_bytes(const In& in, int) const { return RowGroups(in.shift.size(0), in.x.size(0), in.x.size(1)).scratch_bytes(2); }
+  size_t scratch_bytes(const In& in, int) const {
+    return RowGroups(in.shift.size(0), in.x.size(0), in.x.size(1)).scratch_bytes(2);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
@@ -50,11 +54,14 @@ struct AdaLN {
   Cost backward_cost(const In& in) const { return backward_traffic(15.0 * double(in.x.count()), in, infer(in)); }
 
   static std::vector<Case<AdaLN>> cases() {
-    auto make = [](int64_t frames, int64_t rows_per_frame, int64_t c, int samples, Norm norm, DType t, int64_t pad = 0) {
+    auto make = [](int64_t frames, int64_t rows_per_frame, int64_t c, int samples, Norm norm, DType t,
+                   int64_t pad = 0) {
       return Case<AdaLN>(
           {.norm = norm},
-          {.name = format("F={},S={},C={},{}{}{}", frames, rows_per_frame, c, name_of(t), norm == Norm::rms ? ",rms" : "", pad ? ",strided" : ""),
-           .in = {normal({frames * rows_per_frame, c}, 0.3, 2).as(t).padded(pad), normal({frames, c}).padded(pad), normal({frames, c}, 0, 0.5).padded(pad)},
+          {.name = format("F={},S={},C={},{}{}{}", frames, rows_per_frame, c, name_of(t),
+                          norm == Norm::rms ? ",rms" : "", pad ? ",strided" : ""),
+           .in = {normal({frames * rows_per_frame, c}, 0.3, 2).as(t).padded(pad), normal({frames, c}).padded(pad),
+                  normal({frames, c}, 0, 0.5).padded(pad)},
            .samples = samples});
     };
     std::vector<Case<AdaLN>> list;
@@ -68,7 +75,8 @@ struct AdaLN {
     list.push_back(make(8, 1, 7, 8, Norm::layer, DType::f32));
     list.push_back(make(0, 1, 5, 1, Norm::layer, DType::f32));
     list.push_back(make(1, 2, 5000, 1, Norm::rms, DType::f32));
-    list.push_back(Case<AdaLN>({}, {.name = "adversarial", .in = {adversarial({6, 40}), normal({3, 40}), normal({3, 40})}, .samples = 3}));
+    list.push_back(Case<AdaLN>(
+        {}, {.name = "adversarial", .in = {adversarial({6, 40}), normal({3, 40}), normal({3, 40})}, .samples = 3}));
     Case<AdaLN> big = make(256, 128, 768, 1, Norm::layer, DType::f32);
     big.bench = true;
     list.push_back(big);

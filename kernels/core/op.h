@@ -6,9 +6,9 @@
 //   struct In, Out, OutGrad, Grad   Views by name; OutGrad names the differentiable outputs, Grad the inputs that get a
 //                                   gradient. A View may be absent where the contract says so; a Grad field that is
 //                                   absent is not computed. An output that is not in OutGrad is saved for backward.
-//   In::shared, Out::shared         names of those that all samples share (weights, scalars). Every other input and output
-//                                   carries whole samples along axis 0. The gradient of a shared input is a sum over the
-//                                   batch, kept per leaf: Grad shape = (Context::leaves, shape of the input...).
+//   In::shared, Out::shared         names of those that all samples share (weights, scalars). Every other input and
+//                                   output carries whole samples along axis 0. The gradient of a shared input is a sum
+//                                   over the batch, kept per leaf: Grad shape = (Context::leaves, shape of the input).
 //   infer(in)                       dtype and sizes of every output (rank 0: absent); throws dr::Error on a bad call
 //   scratch_bytes(in, threads)      scratch that forward and backward need (the larger of the two)
 //   forward<B>, backward<B>         overwrite their outputs; read only In, saved Out and OutGrad
@@ -16,7 +16,8 @@
 //                                   output element, in units of u = 2^-24; the k is justified beside it. An integer
 //                                   output is exact unless its bound is written, in whole units. Infinity: the element
 //                                   lies too close to a discontinuity to be decided (a tenth of them at most)
-//   gradient_k(in)                  k for gradients: the harness takes sum |terms| from central differences of reference
+//   gradient_k(in)                  k for gradients: the harness takes sum |terms| from central differences of the
+//                                   reference
 //   cost(in), backward_cost(in)     FLOPs and compulsory traffic
 //   cases()                         ordinary, awkward, empty, adversarial; and those that bench times
 
@@ -80,10 +81,12 @@ template <class R, class S>
 Cost traffic(double flops, const R& read, const S& written) {
   Cost c{flops, 0, 0};
   for (const View* v : views(read)) c.bytes_read += double(v->bytes());
-  for (const TensorSpec& t : written) c.bytes_written += t.sizes.rank ? double(t.sizes.count()) * double(size_of(t.dtype)) : 0;
+  for (const TensorSpec& t : written)
+    if (t.sizes.rank) c.bytes_written += double(t.sizes.count()) * double(size_of(t.dtype));
   return c;
 }
-// Backward: reads the inputs, saved outputs and output gradients (about the outputs' size), writes gradients like the inputs.
+// Backward: reads the inputs, saved outputs and output gradients (about the outputs' size), writes gradients like the
+// inputs.
 template <class R>
 Cost backward_traffic(double flops, const R& in, const Shapes& out) {
   Cost f = traffic(flops, in, out);
@@ -107,10 +110,16 @@ struct Input {
   Input padded(int64_t elements) const { Input i = *this; i.pad = elements; return i; }
 };
 
-inline Input normal(Sizes s, double mean = 0, double deviation = 1) { return {s, DType::f32, Fill::normal, mean, deviation, {}, 0}; }
+inline Input normal(Sizes s, double mean = 0, double deviation = 1) {
+  return {s, DType::f32, Fill::normal, mean, deviation, {}, 0};
+}
 inline Input uniform(Sizes s, double low, double high) { return {s, DType::f32, Fill::uniform, low, high, {}, 0}; }
-inline Input integers(Sizes s, int64_t low, int64_t high) { return {s, DType::i32, Fill::integers, double(low), double(high), {}, 0}; }
-inline Input values(Sizes s, std::vector<double> list) { return {s, DType::f32, Fill::values, 0, 1, std::move(list), 0}; }
+inline Input integers(Sizes s, int64_t low, int64_t high) {
+  return {s, DType::i32, Fill::integers, double(low), double(high), {}, 0};
+}
+inline Input values(Sizes s, std::vector<double> list) {
+  return {s, DType::f32, Fill::values, 0, 1, std::move(list), 0};
+}
 // Magnitudes from 2^-20 to 2^20 of either sign, zeros of either sign, repeats.
 inline Input adversarial(Sizes s) { return {s, DType::f32, Fill::adversarial, 0, 1, {}, 0}; }
 inline Input absent() { return {}; }
@@ -119,7 +128,7 @@ struct CaseSpec {
   std::string name;            // "R=5,C=33,bf16": with the op's name it identifies the case
   std::vector<Input> in;       // one per field of In
   int samples = 1;             // samples along axis 0 of the inputs that are not shared; 1: no slices to compare
-  bool gradient = true;        // compare gradients with central differences (false where the formula has a kink on the data)
+  bool gradient = true;        // compare gradients with central differences (false where the data hit a kink)
   bool bench = false;          // timed by bench, not tested: too large for the double reference
   int leaves = 1;              // leaves in the timed call; tests use one leaf per sample
 };
@@ -146,8 +155,9 @@ concept Op = requires(const O op, Context& ctx, const typename O::In& in, const 
 };
 
 template <class O>
-concept DifferentiableOp = Op<O> && requires(const O op, Context& ctx, const typename O::In& in, const typename O::Out& out,
-                                             const typename O::OutGrad& dy, const typename O::Grad& grad) {
+concept DifferentiableOp = Op<O> && requires(const O op, Context& ctx, const typename O::In& in,
+                                             const typename O::Out& out, const typename O::OutGrad& dy,
+                                             const typename O::Grad& grad) {
   { O::OutGrad::names[0] } -> std::convertible_to<std::string_view>;
   { O::Grad::names[0] } -> std::convertible_to<std::string_view>;
   { op.template backward<Backend::avx2>(ctx, in, out, dy, grad) } -> std::same_as<void>;
@@ -168,7 +178,8 @@ constexpr bool is_shared(std::string_view field) {
 // ---- small checks that most contracts need ----
 
 inline void expect_float(const View& v, std::string_view what) {
-  CHECK(v.dtype == DType::f32 || v.dtype == DType::bf16 || v.dtype == DType::f64, "{} must be f32 or bf16, got {}", what, to_string(v));
+  CHECK(v.dtype == DType::f32 || v.dtype == DType::bf16 || v.dtype == DType::f64, "{} must be f32 or bf16, got {}",
+        what, to_string(v));
 }
 inline void expect_sizes(const View& v, const Sizes& sizes, std::string_view what) {
   CHECK(v.sizes == sizes, "{} must have shape {}, got {}", what, to_string(sizes), to_string(v));
