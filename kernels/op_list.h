@@ -26,6 +26,8 @@
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rotary/rotary.h"
+#include "kernels/rotary_table/rotary_table.h"
 #include "kernels/silu/silu.h"
 #include "kernels/softmax/softmax.h"
 
@@ -58,6 +60,8 @@ using AllOps = OpList<
     PhiloxFill,
     RayCast,
     RmsNorm,
+    Rotary,
+    RotaryTable,
     Silu,
     Softmax
 >;
