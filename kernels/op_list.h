@@ -24,6 +24,7 @@
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/qk_norm_rotary/qk_norm_rotary.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rotary/rotary.h"
@@ -58,6 +59,7 @@ using AllOps = OpList<
     LinearGelu,
     MatMul,
     PhiloxFill,
+    QkNormRotary,
     RayCast,
     RmsNorm,
     Rotary,

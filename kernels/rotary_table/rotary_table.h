@@ -10,7 +10,8 @@
 //   the logarithm correctly rounded (kernels/core/host_math.h); angle = float(position) * omega; cos and sin of that
 //   f32 angle correctly rounded.
 // No gradient. Throws if A is not the number of shares, or a share or base is not positive.
-// Source: Su et al. 2021, arXiv:2104.09864; a share of the frequencies per axis as in Heo et al. 2024, arXiv:2403.13298.
+// Source: Su et al. 2021, arXiv:2104.09864; a share of the frequencies per axis as in Heo et al. 2024,
+//   arXiv:2403.13298.
 
 #include "kernels/core/op.h"
 
@@ -45,8 +46,8 @@ struct RotaryTable {
             share[size_t(a)], a);
     CHECK(in.position.rank() >= 2 && in.position.dtype == DType::i32 && in.position.packed(),
           "rotary_table: position must be packed i32 (..,A), got {}", to_string(in.position));
-    CHECK(in.position.size(in.position.rank() - 1) == axes(), "rotary_table: position {} has {} axes, there are {} shares",
-          to_string(in.position), in.position.size(in.position.rank() - 1), axes());
+    CHECK(in.position.sizes[-1] == axes(), "rotary_table: position {} has {} axes, there are {} shares",
+          to_string(in.position), in.position.sizes[-1], axes());
     Sizes out = in.position.sizes;
     out[-1] = frequencies();
     return {{DType::f32, out}, {DType::f32, out}};
