@@ -11,6 +11,7 @@
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/core/any_op.h"
+#include "kernels/embedding/embedding.h"
 #include "kernels/euler_step/euler_step.h"
 #include "kernels/flow_loss/flow_loss.h"
 #include "kernels/flow_mix/flow_mix.h"
@@ -45,6 +46,7 @@ using AllOps = OpList<
     AttentionDecode,
     ChannelCapacity,
     ClipScale,
+    Embedding,
     EulerStep,
     FlowLoss,
     FlowMix,
