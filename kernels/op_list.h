@@ -24,6 +24,7 @@
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/patchify/patchify.h"
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/qk_norm_rotary/qk_norm_rotary.h"
 #include "kernels/ray_cast/ray_cast.h"
@@ -32,6 +33,7 @@
 #include "kernels/rotary_table/rotary_table.h"
 #include "kernels/silu/silu.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/unpatchify/unpatchify.h"
 
 namespace dr {
 
@@ -60,6 +62,7 @@ using AllOps = OpList<
     LinearGatedResidual,
     LinearGelu,
     MatMul,
+    Patchify,
     PhiloxFill,
     QkNormRotary,
     RayCast,
@@ -67,7 +70,8 @@ using AllOps = OpList<
     Rotary,
     RotaryTable,
     Silu,
-    Softmax
+    Softmax,
+    Unpatchify
 >;
 
 }  // namespace dr
