@@ -52,10 +52,13 @@
 #include "kernels/philox_fill/philox_fill.h"
 #include "kernels/project_depth/project_depth.h"
 #include "kernels/push_pull/push_pull.h"
+#include "kernels/qk_norm_rotary/qk_norm_rotary.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resize2d/resize2d.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rotary/rotary.h"
+#include "kernels/rotary_table/rotary_table.h"
 #include "kernels/scatter_add/scatter_add.h"
 #include "kernels/silu/silu.h"
 #include "kernels/slice/slice.h"
@@ -123,10 +126,13 @@ using AllOps = OpList<
     PhiloxFill,
     ProjectDepth,
     PushPull,
+    QkNormRotary,
     RayCast,
     Reduce,
     Resize2d,
     RmsNorm,
+    Rotary,
+    RotaryTable,
     ScatterAdd,
     Silu,
     Slice,

@@ -7,10 +7,10 @@
 // same frames, so scores of a block form a dense matrix: s[r*ld + n], n the key number of the contract.
 
 #include "kernels/attention/layout.h"
+#include "kernels/core/work_items.h"
+
 #include "kernels/core/gemm.h"
 #include "kernels/core/softmax_row.h"
-#include "kernels/core/math.h"
-#include "kernels/core/work_items.h"
 
 namespace dr::DR_ISA {
 

@@ -2,18 +2,22 @@
 
 namespace dr {
 
+// Element by element of x, which is packed in a call of reference.
 void Patchify::reference(const In& in, const Out& out, const Out& bound) const {
-  const int64_t columns = in.x.size(2) / patch_w, channels = in.x.size(3);
-  for (int64_t n = 0; n < in.x.size(0); n++)
-    for (int64_t y = 0; y < in.x.size(1); y++)
-      for (int64_t x = 0; x < in.x.size(2); x++)
-        for (int64_t c = 0; c < channels; c++) {
-          const int64_t a = y % patch_h, b = x % patch_w, token = y / patch_h * columns + x / patch_w;
-          const int64_t p =
-              order == PatchOrder::channels_first ? (c * patch_h + a) * patch_w + b : (a * patch_w + b) * channels + c;
-          out.y.at<double>(n, token, p) = in.x.at<double>(n, y, x, c);
-          bound.y.at<double>(n, token, p) = 0;
-        }
+  const Sizes s = as_video(in.x).sizes;
+  const double* x = in.x.as<double>();
+  for (int64_t b = 0; b < s[0]; b++)
+    for (int64_t t = 0; t < s[1]; t++)
+      for (int64_t h = 0; h < s[2]; h++)
+        for (int64_t w = 0; w < s[3]; w++)
+          for (int64_t c = 0; c < s[4]; c++) {
+            const int64_t token = (t / patch_t * (s[2] / patch_h) + h / patch_h) * (s[3] / patch_w) + w / patch_w;
+            const int64_t inside = (t % patch_t * patch_h + h % patch_h) * patch_w + w % patch_w;
+            const int64_t p =
+                order == PatchOrder::channels_first ? c * patch_t * patch_h * patch_w + inside : inside * s[4] + c;
+            out.y.at<double>(b, token, p) = *x++;
+            bound.y.at<double>(b, token, p) = 0;
+          }
 }
 
 }  // namespace dr

@@ -4,7 +4,7 @@
 //   y[r,c] = xhat[r,c] * weight[c],   xhat[r,c] = x[r,c] * rstd[r],   rstd = rsqrt(sum_c x^2 / C + eps)
 //
 //   x (R,C) f32|bf16, rows may be strided    weight (C) f32, may be absent (1)    y like x    rstd (R) f32: saved
-// Order: as LayerNorm without its mean. Canonical row sum of squares by fma; y = fma(xhat, weight, +0), so a zero is +0.
+// Order: as LayerNorm without its mean. Canonical row sum of squares by fma; y = fma(xhat, weight, +0): zeros are +0.
 // backward: g = dy * weight; dx = rstd * fma(-xhat, sum(g * xhat)/C, g); per leaf (R / leaves rows in order):
 //   dweight = column sum of dy * xhat (fma chain).
 // Deterministic, independent of R. Throws if C == 0.

@@ -1,0 +1,148 @@
+// Ops of a transformer block that do the work of several equal them in turn, bit for bit, with f32 tensors (numerics:
+// fusion), on any instruction set and any number of threads.
+
+#include <gtest/gtest.h>
+
+#include "kernels/attention/attention.h"
+#include "kernels/core/backends.h"
+#include "kernels/core/any_op.h"
+#include "kernels/qk_norm_rotary/qk_norm_rotary.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rotary/rotary.h"
+#include "kernels/rotary_table/rotary_table.h"
+
+namespace dr {
+namespace {
+
+struct Tensor {
+  std::vector<float> data;
+  View view;
+  explicit Tensor(Sizes sizes, uint32_t seed = 0, float scale = 1)
+      : data(size_t(sizes.count())), view(data.data(), DType::f32, sizes) {
+    for (float& v : data) {
+      seed = seed * 1664525u + 1013904223u;
+      v = seed ? scale * (float(seed >> 8) * 0x1p-23f - 1.f) : 0.f;
+    }
+  }
+  View as(Sizes sizes) { return View(data.data(), DType::f32, sizes); }
+};
+
+void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
+  ASSERT_EQ(a.data.size(), b.data.size());
+  for (size_t i = 0; i < a.data.size(); i++)
+    ASSERT_EQ(std::bit_cast<uint32_t>(a.data[i]), std::bit_cast<uint32_t>(b.data[i]))
+        << what << " at " << i << ": " << a.data[i] << ", " << b.data[i];
+}
+
+class TransformerFusion : public testing::TestWithParam<std::tuple<Backend, int>> {
+ protected:
+  TransformerFusion() : pool_(std::get<1>(GetParam())), scratch_(1 << 23) {
+    ctx_.backend = std::get<0>(GetParam());
+    ctx_.pool = &pool_;
+    ctx_.scratch = {reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(scratch_.data()) + 63) / 64 * 64),
+                    scratch_.size() - 64};
+    ctx_.leaves = 2;
+  }
+  ThreadPool pool_;
+  std::vector<std::byte> scratch_;
+  Context ctx_;
+};
+
+constexpr int64_t B = 2, L = 30, H = 19, D = 40;  // two chunks of rows in a leaf
+
+// Slice `part` (q, k or v) of a fused (B,L,3,H,D).
+View part_of(const View& qkv, int64_t part) {
+  View v = qkv.slice(2, part, 1);
+  v.sizes = {B, L, H, D};
+  v.strides = {qkv.stride(0), qkv.stride(1), qkv.stride(3), 1};
+  return v;
+}
+
+Tensor packed(const View& v) {
+  Tensor t({B, L, H, D});
+  for (int64_t b = 0; b < B; b++)
+    for (int64_t l = 0; l < L; l++)
+      for (int64_t h = 0; h < H; h++)
+        for (int64_t d = 0; d < D; d++) t.view.at<float>(b, l, h, d) = v.at<float>(b, l, h, d);
+  return t;
+}
+
+TEST_P(TransformerFusion, QkNormRotaryIsRmsNormThenRotary) {
+  const Sizes heads{B, L, H, D}, rows{B * L * H, D};
+  Tensor qkv({B, L, 3, H, D}, 1, 3), wq({D}, 2), wk({D}, 3), dq({B, L, H, D}, 4), dk({B, L, H, D}, 5);
+  std::vector<int32_t> position(size_t(B * L * 3));
+  for (size_t i = 0; i < position.size(); i++) position[i] = int32_t(i * 7 % 50);
+  Tensor cos({B, L, D / 2}), sin({B, L, D / 2});
+  run_forward(ctx_, RotaryTable{.share = {6, 7, 7}}, {View(position.data(), DType::i32, {B, L, 3})},
+              {cos.view, sin.view});
+
+  for (bool tables : {true, false}) {
+    const View c = tables ? cos.view : View(), s = tables ? sin.view : View();
+    const QkNormRotary::In in{part_of(qkv.view, 0), part_of(qkv.view, 1), wq.view, wk.view, c, s};
+    Tensor q(heads), k(heads), q_rstd({B, L, H}), k_rstd({B, L, H}), dx_q(heads), dx_k(heads), dwq({2, D}), dwk({2, D});
+    const QkNormRotary::Out out{q.view, k.view, q_rstd.view, k_rstd.view};
+    run_forward(ctx_, QkNormRotary{}, in, out);
+    run_backward(ctx_, QkNormRotary{}, in, out, {dq.view, dk.view}, {dx_q.view, dx_k.view, dwq.view, dwk.view});
+
+    auto in_turn = [&](const View& x_strided, Tensor& w, Tensor& dy, Tensor& y, Tensor& dx, Tensor& dw) {
+      Tensor x = packed(x_strided), n(heads), rstd({B * L * H}), y2(heads), dn(heads), dx2(heads), dw2({2, D});
+      const RmsNorm::In norm_in{x.as(rows), w.view};
+      run_forward(ctx_, RmsNorm{}, norm_in, {n.as(rows), rstd.view});
+      if (tables) {
+        run_forward(ctx_, Rotary{}, {n.view, c, s}, {y2.view});
+        run_backward(ctx_, Rotary{}, {n.view, c, s}, {y2.view}, {dy.view}, {dn.view});
+      }
+      run_backward(ctx_, RmsNorm{}, norm_in, {n.as(rows), rstd.view}, {(tables ? dn : dy).as(rows)},
+                   {dx2.as(rows), dw2.view});
+      expect_same_bits(y, tables ? y2 : n, "y");
+      expect_same_bits(dx, dx2, "dx");
+      expect_same_bits(dw, dw2, "dweight");
+    };
+    in_turn(in.q, wq, dq, q, dx_q, dwq);
+    in_turn(in.k, wk, dk, k, dx_k, dwk);
+
+    // Attention takes the results and the values where they lie.
+    Tensor y(heads), y2(heads), max({B, H, L}), den({B, H, L}), v = packed(part_of(qkv.view, 2));
+    const Attention attention{.mask = {.tokens_per_frame = 5, .anchors = 1, .window = 2}};
+    run_forward(ctx_, attention, {q.view, k.view, part_of(qkv.view, 2)}, {y.view, max.view, den.view});
+    run_forward(ctx_, attention, {q.view, k.view, v.view}, {y2.view, max.view, den.view});
+    expect_same_bits(y, y2, "attention");
+  }
+}
+
+// A score depends on the distance of two positions alone.
+TEST_P(TransformerFusion, RotaryScoresDependOnDistances) {
+  const int64_t length = 9;
+  Tensor q({1, 1, 1, D}, 1), k({1, 1, 1, D}, 2), qs({1, length, 1, D}), ks({1, length, 1, D});
+  for (int64_t t = 0; t < length; t++)
+    for (int64_t d = 0; d < D; d++) {
+      qs.view.at<float>(0, t, 0, d) = q.data[size_t(d)];
+      ks.view.at<float>(0, t, 0, d) = k.data[size_t(d)];
+    }
+  std::vector<int32_t> position;
+  for (int32_t t = 0; t < length; t++) position.insert(position.end(), {t, 3 - 2 * t});
+  Tensor cos({1, length, D / 2}), sin({1, length, D / 2}), qr({1, length, 1, D}), kr({1, length, 1, D});
+  run_forward(ctx_, RotaryTable{.share = {12, 8}}, {View(position.data(), DType::i32, {1, length, 2})},
+              {cos.view, sin.view});
+  run_forward(ctx_, Rotary{}, {qs.view, cos.view, sin.view}, {qr.view});
+  run_forward(ctx_, Rotary{}, {ks.view, cos.view, sin.view}, {kr.view});
+  auto score = [&](int64_t i, int64_t j) {
+    double sum = 0;
+    for (int64_t d = 0; d < D; d++) sum += double(qr.view.at<float>(0, i, 0, d)) * kr.view.at<float>(0, j, 0, d);
+    return sum;
+  };
+  for (int64_t distance = 0; distance < 4; distance++)
+    for (int64_t t = 1; t + distance < length; t++)
+      EXPECT_NEAR(score(t, t + distance), score(0, distance), 1e-4) << distance;
+  EXPECT_GT(std::abs(score(0, 0) - score(0, 3)), 1e-2) << "the rotation should show";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TransformerFusion,
+                         testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 2, 3)),
+                         [](const auto& info) {
+                           return std::string(name_of(std::get<0>(info.param))) + "_" +
+                                  std::to_string(std::get<1>(info.param)) + "_threads";
+                         });
+
+}  // namespace
+}  // namespace dr
