@@ -18,6 +18,7 @@
 #include "kernels/gated_residual/gated_residual.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/grad_norm/grad_norm.h"
+#include "kernels/group_norm_silu/group_norm_silu.h"
 #include "kernels/guided_euler_step/guided_euler_step.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/linear/linear.h"
@@ -47,6 +48,7 @@ using AllOps = OpList<
     GaussianBottleneck,
     Gelu,
     GradNorm,
+    GroupNormSilu,
     GuidedEulerStep,
     LayerNorm,
     Linear,
