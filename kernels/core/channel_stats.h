@@ -218,6 +218,9 @@ void channel_norm_backward(Context& ctx, const ChannelGroups& g, int64_t images,
   if (g.units * g.rows * g.cols > 0) {
     const bool stream = grad.x && streams(grad.x);
     const UnitRows<T> dx(grad.x, grad.x ? pixel_rows(grad.x, images, "dx") : PixelRows{});
+    // dx holds dz in between, where that loses nothing: half of the time goes into the sigmoid.
+    constexpr bool kSilu = kForm == NormForm::silu, kKeepDz = kSilu && std::is_same_v<T, float>;
+    const bool keep_dz = kKeepDz && grad.x;
     ctx.parallel(g.units, 1, [&](int64_t begin, int64_t end) {
       for (int64_t u = begin; u < end; u++)
         for (int64_t c = 0; c < g.cols; c++) {
@@ -238,7 +241,8 @@ void channel_norm_backward(Context& ctx, const ChannelGroups& g, int64_t images,
             const int64_t i = c + j * W;
             const f32v xhat = (load_n(x0 + r * x.at.row_stride + i, n) - m[j]) * rs[j];
             f32v dz = load_n(dy0 + r * dy.at.row_stride + i, n);
-            if (kForm == NormForm::silu) dz = silu_backward(dz, fma(xhat, load_n(norm.weight + i, n), load_n(norm.bias + i, n)));
+            if (kSilu) dz = silu_backward(dz, fma(xhat, load_n(norm.weight + i, n), load_n(norm.bias + i, n)));
+            if (keep_dz) store_n(dx.row(u, k * kChainChunk + r) + i, dz, n);
             sum[j] += dz;
             sum_x[j] = fma(dz, xhat, sum_x[j]);
           }
@@ -264,13 +268,13 @@ void channel_norm_backward(Context& ctx, const ChannelGroups& g, int64_t images,
       const float *mean = scratch.channels(u, kMean), *rstd = scratch.channels(u, kRstd),
                   *mean_g = scratch.channels(u, kMeanG), *mean_gx = scratch.channels(u, kMeanGX);
       for (int64_t r = k * kChainChunk; r < k * kChainChunk + rows_of(k); r++) {
-        const T *from = x.row(u, r), *dfrom = dy.row(u, r);
+        const T *from = x.row(u, r), *dfrom = keep_dz ? dx.row(u, r) : dy.row(u, r);
         T* to = dx.row(u, r);
         for_vectors(g.cols, [&](int64_t i, auto n) {
           const f32v rs = load_n(rstd + i, n), xhat = (load_n(from + i, n) - load_n(mean + i, n)) * rs;
           const f32v weight = load_n(norm.weight + i, n);
           f32v dz = load_n(dfrom + i, n);
-          if (kForm == NormForm::silu) dz = silu_backward(dz, fma(xhat, weight, load_n(norm.bias + i, n)));
+          if (kSilu && !kKeepDz) dz = silu_backward(dz, fma(xhat, weight, load_n(norm.bias + i, n)));
           put(to + i,
               kForm == NormForm::constant
                   ? dz * (weight * rs)
