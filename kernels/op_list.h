@@ -7,6 +7,8 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_decode/attention_decode.h"
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm_running/batch_norm_running.h"
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
@@ -38,6 +40,8 @@ using AllOps = OpList<
     Add,
     Attention,
     AttentionDecode,
+    BatchNorm,
+    BatchNormRunning,
     ChannelCapacity,
     ClipScale,
     Conv2d,
