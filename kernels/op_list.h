@@ -7,6 +7,7 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_decode/attention_decode.h"
+#include "kernels/avg_pool2d/avg_pool2d.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/batch_norm_running/batch_norm_running.h"
 #include "kernels/bottleneck/bottleneck.h"
@@ -40,6 +41,7 @@ using AllOps = OpList<
     Add,
     Attention,
     AttentionDecode,
+    AvgPool2d,
     BatchNorm,
     BatchNormRunning,
     ChannelCapacity,
