@@ -29,6 +29,7 @@
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/squeeze_excite/squeeze_excite.h"
 
 namespace dr {
 
@@ -61,7 +62,8 @@ using AllOps = OpList<
     LinearGatedResidual,
     LinearGelu,
     MatMul,
-    PhiloxFill
+    PhiloxFill,
+    SqueezeExcite
 >;
 
 }  // namespace dr
