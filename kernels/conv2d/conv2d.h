@@ -91,8 +91,14 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  // One group's weights, transposed for dx.
-  size_t scratch_bytes(const In& in, int) const { return size_t(in.weight.count() / groups) * sizeof(float); }
+  // One group's weights, transposed for dx; depthwise all filters, then for each chunk of each leaf's positions their
+  // gradients, by vectors of up to 16 channels.
+  size_t scratch_bytes(const In& in, int) const {
+    if (!depthwise(in)) return size_t(in.weight.count() / groups) * sizeof(float);
+    const Sizes y = infer(in)[0].sizes;
+    const int64_t chunks = std::max<int64_t>(1, y[0] * y[1] * y[2] / 512 + y[0]);
+    return size_t(chunks * in.weight.size(1) * in.weight.size(2) * ((y[3] + 15) / 16 * 16)) * sizeof(float);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

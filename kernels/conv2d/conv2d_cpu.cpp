@@ -1,3 +1,4 @@
+#include "kernels/conv2d/depthwise.h"
 #include "kernels/conv2d/patches.h"
 #include "kernels/linear/linear_kernels.h"
 
@@ -57,6 +58,19 @@ void transpose_weight(const Context& ctx, const T* weight, const Sizes& k, const
   });
 }
 
+// One filter per channel: to = sums + bias.
+void convolve_channels(const Context& ctx, const View& image, const View& weight, const std::vector<DepthwisePhase>& phases,
+               const View& to, const View& bias) {
+  const int64_t channels = to.size(3), taps = weight.size(1) * weight.size(2);
+  float* const filters = ctx.scratch_as<float>(size_t((channels + W - 1) / W * W * taps));
+  with_float_type(weight.dtype, [&]<class TW>(TW*) {
+    pack_filters(static_cast<const TW*>(weight.data), channels, taps, filters);
+    with_float_type(to.dtype, [&]<class T>(T*) {
+      depthwise_sums<T, T>(ctx, image, phases, filters, weight.size(1), weight.size(2), to, static_cast<const TW*>(bias.data));
+    });
+  });
+}
+
 }  // namespace
 }  // namespace DR_ISA
 
@@ -65,9 +79,12 @@ using namespace DR_ISA;
 template <>
 void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const Sizes k = in.weight.sizes, y = out.y.sizes;
-  // if (depthwise(in)): depthwise.h
   const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
   const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
+  if (has_depthwise_kernel(*this, in)) {
+    convolve_channels(ctx, in.x, in.weight, {DepthwisePhase{h, w}}, out.y, in.bias);
+    return;
+  }
   const int64_t outputs = k[0] / groups;
   const Operand weight{in.weight.data, in.weight.dtype, k[1] * k[2] * k[3], true};
   with_float_type(out.y.dtype, [&]<class T>(T*) {
@@ -83,8 +100,15 @@ template <>
 void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
   const Sizes x = in.x.sizes, k = in.weight.sizes, y = dy.y.sizes;
   const int64_t inner = k[1] * k[2] * k[3], outputs = k[0] / groups, channels = k[3];
-  if (grad.x) {
-    // if (depthwise(in)): depthwise.h
+  const bool fast = has_depthwise_kernel(*this, in);
+  if (grad.x && fast) {
+    std::vector<DepthwisePhase> phases;
+    for (int64_t ph = 0; ph < std::min<int64_t>(stride.h, x[1]); ph++)
+      for (int64_t pw = 0; pw < std::min<int64_t>(stride.w, x[2]); pw++)
+        phases.push_back({gradient_taps(x[1], ph, k[1], stride.h, padding.top, 1),
+                          gradient_taps(x[2], pw, k[2], stride.w, padding.left, 1)});
+    convolve_channels(ctx, dy.y, in.weight, phases, grad.x, {});
+  } else if (grad.x) {
     float* const weight = ctx.scratch_as<float>(size_t(outputs * inner));
     for (int64_t ph = 0; ph < std::min<int64_t>(stride.h, x[1]); ph++)
       for (int64_t pw = 0; pw < std::min<int64_t>(stride.w, x[2]); pw++) {
@@ -104,8 +128,14 @@ void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const Ou
   }
   const int64_t rows = y[0] * y[1] * y[2] / ctx.leaves;  // positions of a leaf
   CHECK(rows * ctx.leaves == y[0] * y[1] * y[2], "conv2d: {} samples do not divide into {} leaves", y[0], ctx.leaves);
-  if (grad.weight) {
-    // if (depthwise(in)): depthwise.h
+  if (grad.weight && fast) {
+    with_float_type(in.x.dtype, [&]<class T>(T*) {
+      depthwise_filter_gradient<T, T>(ctx, in.x, forward_taps(y[1], k[1], stride.h, padding.top, 1),
+                                      forward_taps(y[2], k[2], stride.w, padding.left, 1), dy.y,
+                                      ctx.scratch_as<float>(depthwise_partial_floats(y[0], y[1] * y[2], k[1] * k[2], y[3])),
+                                      static_cast<float*>(grad.weight.data));
+    });
+  } else if (grad.weight) {
     const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
     const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
     for (int64_t g = 0; g < groups; g++)
