@@ -7,6 +7,7 @@
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_decode/attention_decode.h"
+#include "kernels/avg_pool2d/avg_pool2d.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/batch_norm_running/batch_norm_running.h"
 #include "kernels/bernoulli_nll/bernoulli_nll.h"
@@ -64,6 +65,7 @@
 #include "kernels/slice/slice.h"
 #include "kernels/smooth_l1/smooth_l1.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/squeeze_excite/squeeze_excite.h"
 #include "kernels/ssim/ssim.h"
 #include "kernels/symlog/symlog.h"
 #include "kernels/two_hot_cross_entropy/two_hot_cross_entropy.h"
@@ -82,6 +84,7 @@ using AllOps = OpList<
     Add,
     Attention,
     AttentionDecode,
+    AvgPool2d,
     BatchNorm,
     BatchNormRunning,
     BernoulliNll,
@@ -138,6 +141,7 @@ using AllOps = OpList<
     Slice,
     SmoothL1,
     Softmax,
+    SqueezeExcite,
     Ssim,
     SymLog,
     TwoHotCrossEntropy,

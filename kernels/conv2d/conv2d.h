@@ -91,7 +91,8 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  // One group's weights, transposed for dx, and results of kernels that make so few channels that they put them in
+  // Depthwise: all filters, then for each chunk of each leaf's positions their gradients, by vectors of up to 16 channels.
+  // Else one group's weights, transposed for dx, and results of kernels that make so few channels that they put them in
   // another order first.
   static constexpr int64_t kFew = 8;
   size_t scratch_bytes(const In& in, int) const {
@@ -99,7 +100,12 @@ struct Conv2d {
     const int64_t outputs = y[3] / groups, channels = in.x.size(3) / groups;
     const int64_t forward = outputs <= kFew ? y.count() / groups : 0;
     const int64_t backward = in.weight.count() / groups + (channels <= kFew ? in.x.count() / groups : 0);
-    return size_t(std::max(forward, backward)) * sizeof(float);
+    int64_t floats = std::max(forward, backward);
+    if (depthwise(in)) {
+      const int64_t chunks = std::max<int64_t>(1, y[0] * y[1] * y[2] / 512 + y[0]);
+      floats = std::max(floats, chunks * in.weight.size(1) * in.weight.size(2) * ((y[3] + 15) / 16 * 16));
+    }
+    return size_t(floats) * sizeof(float);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

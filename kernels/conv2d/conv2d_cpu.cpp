@@ -1,3 +1,4 @@
+#include "kernels/conv2d/depthwise.h"
 #include "kernels/conv2d/patches.h"
 #include "kernels/linear/linear_kernels.h"
 
@@ -120,6 +121,19 @@ void weight_gradient(const Context& ctx, const Conv2d& op, const View& x, const 
   }
 }
 
+// One filter per channel: to = sums + bias.
+void convolve_channels(const Context& ctx, const View& image, const View& weight, const std::vector<DepthwisePhase>& phases,
+               const View& to, const View& bias) {
+  const int64_t channels = to.size(3), taps = weight.size(1) * weight.size(2);
+  float* const filters = ctx.scratch_as<float>(size_t((channels + W - 1) / W * W * taps));
+  with_float_type(weight.dtype, [&]<class TW>(TW*) {
+    pack_filters(static_cast<const TW*>(weight.data), channels, taps, filters);
+    with_float_type(to.dtype, [&]<class T>(T*) {
+      depthwise_sums<T, T>(ctx, image, phases, filters, weight.size(1), weight.size(2), to, static_cast<const TW*>(bias.data));
+    });
+  });
+}
+
 }  // namespace
 }  // namespace DR_ISA
 
@@ -128,9 +142,12 @@ using namespace DR_ISA;
 template <>
 void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const Sizes k = in.weight.sizes, y = out.y.sizes;
-  // if (depthwise(in)): depthwise.h
   const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
   const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
+  if (has_depthwise_kernel(*this, in)) {
+    convolve_channels(ctx, in.x, in.weight, {DepthwisePhase{h, w}}, out.y, in.bias);
+    return;
+  }
   const int64_t outputs = k[0] / groups;
   const Operand weight{in.weight.data, in.weight.dtype, k[1] * k[2] * k[3], true};
   with_float_type(out.y.dtype, [&]<class T>(T*) {
@@ -145,17 +162,31 @@ void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
 
 template <>
 void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
-  const Sizes k = in.weight.sizes, y = dy.y.sizes;
+  const Sizes x = in.x.sizes, k = in.weight.sizes, y = dy.y.sizes;
+  const bool depthwise = has_depthwise_kernel(*this, in);
   const int64_t rows = y[0] * y[1] * y[2] / ctx.leaves;  // positions of a leaf
   CHECK(rows * ctx.leaves == y[0] * y[1] * y[2], "conv2d: {} samples do not divide into {} leaves", y[0], ctx.leaves);
-  if (grad.x) {
-    // if (depthwise(in)): depthwise.h
+  if (grad.x && depthwise) {
+    std::vector<DepthwisePhase> phases;
+    for (int64_t ph = 0; ph < std::min<int64_t>(stride.h, x[1]); ph++)
+      for (int64_t pw = 0; pw < std::min<int64_t>(stride.w, x[2]); pw++)
+        phases.push_back({gradient_taps(x[1], ph, k[1], stride.h, padding.top, 1),
+                          gradient_taps(x[2], pw, k[2], stride.w, padding.left, 1)});
+    convolve_channels(ctx, dy.y, in.weight, phases, grad.x, {});
+  } else if (grad.x) {
     input_gradient(ctx, *this, in.weight, dy.y, grad.x);
   }
   if (grad.weight) {
-    // if (depthwise(in)): depthwise.h
-    weight_gradient(ctx, *this, in.x, forward_taps(y[1], k[1], stride.h, padding.top, dilation.h),
-                    forward_taps(y[2], k[2], stride.w, padding.left, dilation.w), rows, dy.y, grad.weight);
+    const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
+    const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
+    if (depthwise) {
+      float* const partial = ctx.scratch_as<float>(depthwise_partial_floats(y[0], y[1] * y[2], k[1] * k[2], y[3]));
+      with_float_type(in.x.dtype, [&]<class T>(T*) {
+        depthwise_filter_gradient<T, T>(ctx, in.x, h, w, dy.y, partial, static_cast<float*>(grad.weight.data));
+      });
+    } else {
+      weight_gradient(ctx, *this, in.x, h, w, rows, dy.y, grad.weight);
+    }
   }
   if (grad.bias)
     with_float_type(dy.y.dtype, [&]<class T>(T*) {

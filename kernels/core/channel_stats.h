@@ -9,21 +9,11 @@
 #include "kernels/core/reduce.h"
 #include "kernels/core/sigmoid.h"
 #include "kernels/core/stream.h"
+#include "kernels/core/strips.h"
 
 namespace dr::DR_ISA {
 
 static_assert(ChannelGroups::kChunk == kChainChunk);
-
-// f(c, V, n) over [0, cols) in strips of V vectors (a constant), of which the last holds n columns: the constant W but
-// for the last strip.
-template <class F>
-DR_INLINE void for_strips(int64_t cols, F&& f) {
-  constexpr std::integral_constant<int, W> whole;
-  int64_t c = 0;
-  for (; c + 4 * W <= cols; c += 4 * W) f(c, std::integral_constant<int, 4>{}, whole);
-  if (c + 2 * W <= cols) f(c, std::integral_constant<int, 2>{}, whole), c += 2 * W;
-  for_vectors(cols - c, [&](int64_t i, auto n) { f(c + i, std::integral_constant<int, 1>{}, n); });
-}
 
 // The matrix of one tensor's unit.
 template <class T>
