@@ -1,5 +1,5 @@
-// Geometric sampling by the letter of its contracts, written out as loops over std::fma; and an inverse warp against its
-// parts in turn: equal bits, on every instruction set, for any number of threads.
+// Geometric sampling by the letter of its contracts, written out as loops over std::fma; and an inverse warp against
+// its parts in turn: equal bits, on every instruction set, for any number of threads.
 
 #include <gtest/gtest.h>
 
@@ -67,7 +67,8 @@ class Geometry : public testing::TestWithParam<std::tuple<Backend, int>> {
     Context ctx;
     ctx.backend = std::get<0>(GetParam());
     ctx.pool = &pool_;
-    ctx.scratch = {reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(scratch_.data()) + 63) / 64 * 64), scratch};
+    const size_t skip = (64 - reinterpret_cast<uintptr_t>(scratch_.data()) % 64) % 64;
+    ctx.scratch = {scratch_.data() + skip, scratch};
     return ctx;
   }
   ThreadPool pool_;
@@ -143,8 +144,9 @@ TEST_P(Geometry, GridSampleIsItsDefinition) {
         for (int64_t k = 0; k < c; k++)
           for (size_t i = 0; i < list.size(); i++) {
             const size_t pixel = size_t((list[i].row * w + list[i].column) * c + k), out = size_t(s * c + k);
-            y2.data[out] = i == 0 ? list[i].weight * x.data[pixel] : std::fma(list[i].weight, x.data[pixel], y2.data[out]);
-            dx2.data[pixel] = std::fma(list[i].weight, dy.data[out], dx2.data[pixel]);
+            const float weight = list[i].weight;
+            y2.data[out] = i == 0 ? weight * x.data[pixel] : std::fma(weight, x.data[pixel], y2.data[out]);
+            dx2.data[pixel] = std::fma(weight, dy.data[out], dx2.data[pixel]);
           }
       }
       expect_same_bits(y, y2, "y");
@@ -168,8 +170,8 @@ TEST_P(Geometry, GridSampleTakesTheGridsOfPyTorch) {
 TEST_P(Geometry, DeformableAttentionSumsGridSamples) {
   const int64_t n = 2, q = 21, heads = 3, d = 19, l = 2, p = 3;
   const DeformableAttention op{.levels = {{{5, 7}, {2, 3}}}};
-  Tensor value({n, 41, heads, d}, 1), locations({n, q, heads, l, p, 2}, 2, -0.2f, 1.2f), weights({n, q, heads, l, p}, 3),
-      y({n, q, heads * d}), y2({n, q, heads * d});
+  Tensor value({n, 41, heads, d}, 1), locations({n, q, heads, l, p, 2}, 2, -0.2f, 1.2f),
+      weights({n, q, heads, l, p}, 3), y({n, q, heads * d}), y2({n, q, heads * d});
   forward(op, {value.view, locations.view, weights.view}, {y.view});
   for (int64_t head = 0; head < heads; head++)
     for (int64_t level = 0; level < l; level++) {
@@ -200,15 +202,18 @@ TEST_P(Geometry, DeformableAttentionSumsGridSamples) {
   expect_same_bits(y, y2, "y");
 }
 
-// A plane seen from further away, so that many pixels meet at the same depth: the first of them wins. And a rough surface.
+// A plane seen from further away, so that many pixels meet at the same depth: the first of them wins. Then a rough
+// surface.
 TEST_P(Geometry, DepthWarpIsItsDefinition) {
   const int64_t h = 37, w = 53, oh = 23, ow = 31, c = 3;
   for (bool plane : {true, false}) {
-    Tensor image({1, h, w, c}, 1), depth({1, h, w}, 2, -1, 9), camera({1, 4}, kCamera), dz({1, oh, ow}, 4), dy({1, oh, ow, c}, 5);
+    Tensor image({1, h, w, c}, 1), depth({1, h, w}, 2, -1, 9), camera({1, 4}, kCamera), dz({1, oh, ow}, 4),
+        dy({1, oh, ow, c}, 5);
     Tensor pose({1, 3, 4}, plane ? std::vector<float>{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3} : kPose);
     if (plane) std::fill(depth.data.begin(), depth.data.end(), 2.5f);
     depth.data[0] = NAN, depth.data[1] = INFINITY;
-    Tensor y({1, oh, ow, c}), mask({1, oh, ow}), z({1, oh, ow}), dimage({1, h, w, c}), ddepth({1, h, w}), dpose({1, 3, 4});
+    Tensor y({1, oh, ow, c}), mask({1, oh, ow}), z({1, oh, ow}), dimage({1, h, w, c}), ddepth({1, h, w}),
+        dpose({1, 3, 4});
     std::vector<int32_t> source(size_t(oh * ow));
     const DepthWarp op{oh, ow};
     const DepthWarp::In in{image.view, depth.view, camera.view, camera.view, pose.view};
@@ -262,7 +267,8 @@ TEST_P(Geometry, DepthWarpIsItsDefinition) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Geometry, testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 2, 3, 7)),
+INSTANTIATE_TEST_SUITE_P(All, Geometry,
+                         testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 2, 3, 7)),
                          [](const auto& info) {
                            return std::string(name_of(std::get<0>(info.param))) + "_" +
                                   std::to_string(std::get<1>(info.param)) + "_threads";

@@ -285,7 +285,7 @@ def deformable_attention(request: dict, form: str) -> Work:
 
 
 def warp_operands(request: dict) -> tuple[list[list[torch.Tensor]], tuple, tuple[int, ...]]:
-    """Images (n,c,h,w), depths and poses; the rays of the pixels; n, h, w, c. A camera as in our cases, alike for all."""
+    """Images (n,c,h,w), depths and poses; the pixels' rays and the camera; n, h, w, c. As in our cases, all alike."""
     n, h, w, c = (integer(request, k) for k in ("n", "h", "w", "c"))
     focal, centre = torch.tensor([0.6 * w, 0.61 * w]), torch.tensor([0.5 * w - 0.62, 0.5 * h - 0.43])
     v, u = torch.meshgrid(torch.arange(float(h)), torch.arange(float(w)), indexing="ij")

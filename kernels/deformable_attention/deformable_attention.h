@@ -8,8 +8,8 @@
 //   locations (N,Q,heads,L,P,2) f32: (x, y), 0 .. 1 is the extent of every level's map, so that a level's pixel centres
 //     lie at (i + 1/2) / W_l; packed but for axis 0      weights (N,Q,heads,L,P) f32, packed but for axis 0
 //   y (N,Q,heads*D) like value, packed
-// A sample is grid_sample's (kernels/grid_sample), padding zeros, at the pixel fma(x, W_l, -0.5), fma(y, H_l, -0.5); one
-// with no pixel under it, or with a location that is not finite, is left out with its weight.
+// A sample is grid_sample's (kernels/grid_sample), padding zeros, at the pixel fma(x, W_l, -0.5), fma(y, H_l, -0.5).
+// One that is outside there is left out with its weight.
 // Order: y = one fma chain from +0 over (l, p), l slowest, of weight * sample; rounded once to y's type.
 // backward, with corners k, weights w and slopes as in grid_sample, and s_k = canonical row sum over D of dy v_k:
 //   dvalue[pixel] = one fma chain from +0 over the samples that have it as a corner, in ascending order of (q, p), of
@@ -46,7 +46,8 @@ struct DeformableAttention {
 
   Shapes infer(const In& in) const {
     CHECK(in.value.rank() == 4 && in.value.size(3) >= 1 && in.value.size(3) <= kMaxWidth,
-          "deformable_attention: value must be (N,S,heads,D) with 1 <= D <= {}, got {}", kMaxWidth, to_string(in.value));
+          "deformable_attention: value must be (N,S,heads,D) with 1 <= D <= {}, got {}", kMaxWidth,
+          to_string(in.value));
     expect_float(in.value, "deformable_attention: value");
     const int64_t n = in.value.size(0), heads = in.value.size(2);
     CHECK(in.locations.rank() == 6 && in.locations.size(3) <= kMaxLevels &&
@@ -60,9 +61,10 @@ struct DeformableAttention {
           "deformable_attention: locations and weights must be packed but for axis 0");
     int64_t pixels = 0;
     for (int64_t i = 0; i < l; i++) {
-      CHECK(levels[size_t(i)].height >= 1 && levels[size_t(i)].width >= 1, "deformable_attention: level {} is {} x {}", i,
-            levels[size_t(i)].height, levels[size_t(i)].width);
-      pixels += int64_t(levels[size_t(i)].height) * levels[size_t(i)].width;
+      const Level& level = levels[size_t(i)];
+      CHECK(level.height >= 1 && level.width >= 1, "deformable_attention: level {} is {} x {}, 1 x 1 is the least", i,
+            level.height, level.width);
+      pixels += int64_t(level.height) * level.width;
     }
     CHECK(in.value.size(1) == pixels, "deformable_attention: value has S={}, the {} levels have {} pixels",
           in.value.size(1), l, pixels);
@@ -109,14 +111,15 @@ struct DeformableAttention {
           op, {.name = format("N={},Q={},heads={},D={},P={},levels={},{}{}", s.n, s.q, s.heads, s.d, s.p, text,
                               name_of(t), pad ? ",strided" : ""),
                .in = {normal({s.n, pixels, s.heads, s.d}).as(t).padded(pad),
-                      uniform({s.n, s.q, s.heads, l, s.p, 2}, -0.15, 1.15), uniform({s.n, s.q, s.heads, l, s.p}, -1, 1)},
+                      uniform({s.n, s.q, s.heads, l, s.p, 2}, -0.15, 1.15),
+                      uniform({s.n, s.q, s.heads, l, s.p}, -1, 1)},
                .samples = int(std::max<int64_t>(1, s.n))});
     };
     std::vector<Case<DeformableAttention>> list;
     list.push_back(make({{5, 7}, {3, 4}, {2, 2}}, {2, 5, 2, 33, 3}));
     list.push_back(make({{4, 6}, {2, 3}}, {3, 7, 3, 16, 4}));
     list.push_back(make({{7, 5}}, {1, 31, 1, 31, 1}));
-    list.push_back(make({{3, 5}, {5, 3}, {1, 1}, {2, 7}, {1, 4}}, {1, 4, 2, 7, 7}));  // 35 samples: more than vectors hold
+    list.push_back(make({{3, 5}, {5, 3}, {1, 1}, {2, 7}, {1, 4}}, {1, 4, 2, 7, 7}));  // 35 samples: several vectors
     list.push_back(make({{1, 1}}, {5, 3, 1, 64, 2}));
     list.push_back(make({{5, 7}, {3, 4}}, {2, 6, 2, 33, 3}, DType::bf16));
     list.push_back(make({{4, 3}, {2, 2}}, {2, 5, 3, 5, 2}, DType::bf16, 3));
@@ -129,8 +132,8 @@ struct DeformableAttention {
       c.name = "adversarial," + c.name;
       const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
       c.in[0] = adversarial(c.in[0].sizes);
-      c.in[1] = values(c.in[1].sizes, {0, 0, 1, 1, 0.5, 0.5, nan, 0.5, 0.5, nan, inf, 0.5, 0.5, -inf, 1e30, 0.5, -1e30, 0.3,
-                                       0.125, 0.375, 0.25, -0.25, 1.125, 0.9});
+      c.in[1] = values(c.in[1].sizes, {0, 0, 1, 1, 0.5, 0.5, nan, 0.5, 0.5, nan, inf, 0.5, 0.5, -inf, 1e30, 0.5, -1e30,
+                                       0.3, 0.125, 0.375, 0.25, -0.25, 1.125, 0.9});
       c.gradient = false;  // kinks
       list.push_back(c);
     }

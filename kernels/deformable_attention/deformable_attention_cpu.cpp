@@ -131,7 +131,8 @@ template <>
 void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dout,
                                              const Grad& grad) const {
   const int64_t queries = in.locations.size(1), heads = in.value.size(2), width = in.value.size(3);
-  const int64_t level_count = in.locations.size(3), per_level = in.locations.size(4), per_query = level_count * per_level;
+  const int64_t level_count = in.locations.size(3), per_level = in.locations.size(4),
+                per_query = level_count * per_level;
   for (const View* v : {&dout.y, &grad.value, &grad.locations, &grad.weights})
     CHECK(!*v || v->packed(), "deformable_attention: gradients must be packed");
   with_float_type(in.value.dtype, [&]<class T>(T*) {

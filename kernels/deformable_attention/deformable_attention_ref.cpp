@@ -4,9 +4,9 @@
 
 namespace dr {
 
-// A coordinate is off by one rounding, e = |x|. A sample is then off by 2 (ex + ey) + 16 of the largest pixel nearby, as
-// in grid_sample (kernels/grid_sample/grid_sample_ref.cpp), and y by that times the weight and by a rounding of what it
-// holds for each of its L P steps.
+// A coordinate is off by one rounding, e = |x|. A sample is then off by 2 (ex + ey) + 16 of the largest pixel nearby,
+// as in grid_sample (kernels/grid_sample/grid_sample_ref.cpp), and y by that times the weight and by a rounding of what
+// it holds for each of its L P steps.
 void DeformableAttention::reference(const In& in, const Out& out, const Out& bound) const {
   const int64_t heads = in.value.size(2), width = in.value.size(3), points = in.locations.size(4);
   const double steps = double(in.locations.size(3) * points);
@@ -29,7 +29,8 @@ void DeformableAttention::reference(const In& in, const Out& out, const Out& bou
             for (int64_t r = int64_t(std::floor(z)) - 1; r <= int64_t(std::floor(z)) + 2; r++)
               for (int64_t c = int64_t(std::floor(x)) - 1; c <= int64_t(std::floor(x)) + 2; c++) {
                 if (r < 0 || r >= rows || c < 0 || c >= columns) continue;
-                const double w = std::fmax(0, 1 - std::fabs(x - double(c))) * std::fmax(0, 1 - std::fabs(z - double(r)));
+                const double wx = std::fmax(0, 1 - std::fabs(x - double(c))),
+                             w = wx * std::fmax(0, 1 - std::fabs(z - double(r)));
                 for (int64_t d = 0; d < width; d++) {
                   const double v = in.value.at<double>(n, origin + r * columns + c, h, d);
                   sample[size_t(d)] += w * v;

@@ -3,20 +3,20 @@
 // surface wins (forward splat with a z-buffer).
 //
 //   image (N,H,W,C) f32|bf16, any strides but the last axis
-//   depth (N,H,W) f32, camera (N,4), to_camera (N,4), pose (N,3,4): as in project_depth, which gives each pixel its point
-//   (x, y) in the new view and its depth z there
+//   depth (N,H,W) f32, camera (N,4), to_camera (N,4), pose (N,3,4): as in project_depth, which gives each pixel its
+//   point (x, y) in the new view and its depth z there
 //   height, width: OH, OW of the new view; 0 stands for the image's
 //   y (N,OH,OW,C) like image, packed; 0 where nothing landed       mask (N,OH,OW) f32: 1 where something landed, else 0
 //   z (N,OH,OW) f32: depth in the new view, metres; 0: none         source (N,OH,OW) i32: winning pixel v W + u, or -1
 // A pixel lands on (floor(x + 0.5), floor(y + 0.5)), the sums in fp32, where it is valid in project_depth and
 // 0 <= x + 0.5 < OW, 0 <= y + 0.5 < OH; tested before anything becomes an integer. Of those that land on one pixel the
 // smallest z wins, then the smallest source: the minimum of (bits of z, v, u) as one integer, so order cannot matter.
-// backward: which pixel wins where is piecewise constant, so geometry has a gradient through z alone, and the image through
-// the winners. Photometric losses want inverse_warp.
+// backward: which pixel wins where is piecewise constant, so geometry has a gradient through z alone, and the image
+// through the winners. Photometric losses want inverse_warp.
 //   dimage[source] = dy of the pixel that it won, else 0
 //   ddepth[source] = dz q_2 of the pixel that it won, else 0        dpose: rows 0 and 1 are 0;
-//   dR_2j = sum m ray_j, dt_2 = sum dz, m = dz depth[source]: canonical row sums over each row of the new view (m ray_x and
-//   m ray_y by fma; +0 where nothing landed), then canonical row sums over the rows
+//   dR_2j = sum m ray_j, dt_2 = sum dz, m = dz depth[source]: canonical row sums over each row of the new view (m ray_x
+//   and m ray_y by fma; +0 where nothing landed), then canonical row sums over the rows
 // An absent output gradient is zero. Deterministic, independent of N. Throws if shapes differ or a side exceeds 4096.
 // Source: Catmull 1974 (z-buffer); arXiv:2504.19077, section 3, for its use; holes are for others to fill.
 
@@ -58,7 +58,8 @@ struct DepthWarp {
   }
   // Buffers for z of one image each, or of a part of one where images are few; or sums for the pose.
   size_t scratch_bytes(const In& in, int threads) const {
-    const int64_t n = in.depth.size(0), buffers = parts(n, threads) == 1 ? std::min<int64_t>(n, threads) : n * parts(n, threads);
+    const int64_t n = in.depth.size(0), cut = parts(n, threads),
+                  buffers = cut == 1 ? std::min<int64_t>(n, threads) : n * cut;
     const size_t z = size_t(buffers) * size_t(buffer_elements(in)) * sizeof(uint64_t);
     return std::max(z, size_t(n * rows(in) * 4) * sizeof(float));
   }
@@ -86,7 +87,8 @@ struct DepthWarp {
       return Case<DepthWarp>({s.oh, s.ow},
                              {.name = format("N={},H={},W={},C={},OH={},OW={},{}{}", s.n, s.h, s.w, s.c, s.oh, s.ow,
                                              name_of(t), pad ? ",strided" : ""),
-                              .in = {normal({s.n, s.h, s.w, s.c}).as(t).padded(pad), ProjectDepth::depth_case(s.n, s.h, s.w),
+                              .in = {normal({s.n, s.h, s.w, s.c}).as(t).padded(pad),
+                                     ProjectDepth::depth_case(s.n, s.h, s.w),
                                      ProjectDepth::camera_case(s.n, s.h, s.w),
                                      ProjectDepth::camera_case(s.n, s.oh ? s.oh : s.h, s.ow ? s.ow : s.w),
                                      ProjectDepth::pose_case(s.n)},
@@ -106,7 +108,8 @@ struct DepthWarp {
       Case<DepthWarp> c = make({2, 9, 8, 3, 0, 0});
       c.name = "adversarial," + c.name;
       c.in[0] = adversarial(c.in[0].sizes);
-      c.in[1] = values(c.in[1].sizes, {std::numeric_limits<double>::quiet_NaN(), 1, 3e38, 2, 0, 3, -0.0, 1e-30, 1e30, -2, 80});
+      const double nan = std::numeric_limits<double>::quiet_NaN();
+      c.in[1] = values(c.in[1].sizes, {nan, 1, 3e38, 2, 0, 3, -0.0, 1e-30, 1e30, -2, 80});
       c.gradient = false;  // depths beyond what differences resolve
       list.push_back(c);
     }

@@ -15,7 +15,9 @@ constexpr int64_t kRows = 4;  // of parallel work in rows of the new view
 constexpr uint64_t kNothing = ~uint64_t{0};
 
 // z's bits, then the source's row and column: as an integer, the smaller one wins.
-constexpr uint64_t pack(uint32_t z_bits, int64_t v, int64_t u) { return uint64_t(z_bits) << 32 | uint64_t(v << 16 | u); }
+constexpr uint64_t pack(uint32_t z_bits, int64_t v, int64_t u) {
+  return uint64_t(z_bits) << 32 | uint64_t(v << 16 | u);
+}
 
 // Rows [first, last) of sample n into `buffer`, which holds OH OW elements and one for pixels that land nowhere.
 void splat_rows(const DepthWarp& op, const DepthWarp::In& in, int64_t n, int64_t first, int64_t last,
@@ -80,7 +82,8 @@ using namespace DR_ISA;
 template <>
 void DepthWarp::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const int64_t samples = in.depth.size(0), source_rows = in.depth.size(1), out_rows = rows(in);
-  for (const View* v : {&out.y, &out.mask, &out.z, &out.source}) CHECK(v->packed(), "depth_warp: outputs must be packed");
+  for (const View* v : {&out.y, &out.mask, &out.z, &out.source})
+    CHECK(v->packed(), "depth_warp: outputs must be packed");
   if (out.mask.count() == 0) return;
   const int64_t cut = parts(samples, ctx.threads()), size = buffer_elements(in);
   uint64_t* const buffers = ctx.scratch_as<uint64_t>(scratch_bytes(in, ctx.threads()) / sizeof(uint64_t));

@@ -6,8 +6,8 @@
 
 namespace dr {
 
-// A pixel of the new view is undecided where a source may or may not land on it, within the error of its point, or where
-// two sources are as near as the errors of their z. Elsewhere y is a copy and z is off by what project_ref says.
+// A pixel of the new view is undecided where a source may or may not land on it, within the error of its point, or
+// where two sources are as near as the errors of their z. Elsewhere y is a copy and z is off by what project_ref says.
 void DepthWarp::reference(const In& in, const Out& out, const Out& bound) const {
   const double u24 = 0x1p-24;
   const int64_t out_rows = rows(in), out_width = columns(in), channels = in.image.size(3);

@@ -1,9 +1,9 @@
 #pragma once
-// Bilinear sampling, W samples at a time: what grid_sample, inverse_warp and deformable_attention share, so that they do
-// the same operations. kernels/grid_sample/grid_sample.h states them. Last include of a `_cpu.cpp`, as simd.h.
+// Bilinear sampling, W samples at a time: what grid_sample, inverse_warp and deformable_attention share, so that they
+// do the same operations. kernels/grid_sample/grid_sample.h states them. Last include of a `_cpu.cpp`, as simd.h.
 //
 // Coordinates and weights of W samples are computed in vectors and left in a Footprint; then each sample in turn runs
-// over its channels. An image of up to four channels runs over them one float at a time: a vector would be mostly empty.
+// over its channels. Up to four channels are run over one float at a time: a vector would be mostly empty.
 
 #include <limits>
 
@@ -160,7 +160,9 @@ DR_INLINE void totals(const Lanes (&l)[4], float (&sum)[4]) {
 // sum[k] = canonical row sum over the channels of dy v_k, by fma; v_k the pixel that stands for corner k of sample i.
 template <int C, class T>
 DR_INLINE void corner_dots(const T* dy, const Footprint& f, int i, const T* image, int64_t channels, float (&sum)[4]) {
-  const T* const v[4] = {image + f.offset[0][i], image + f.offset[1][i], image + f.offset[2][i], image + f.offset[3][i]};
+  const T* v[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) v[k] = image + f.offset[k][i];
   if constexpr (C == 0) {
     Lanes lanes[4];
     auto add = [&](int j, int64_t c, auto n) {

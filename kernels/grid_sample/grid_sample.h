@@ -4,20 +4,21 @@
 //   x (N,H,W,C) f32|bf16, any strides but the last axis    grid (N,OH,OW,2) f32: (x, y), packed but for axis 0
 //   y (N,OH,OW,C) like x, packed
 //   coordinates   pixels: x to the right, y down, pixel centres at integers, 0 .. W-1 and 0 .. H-1
-//                 normalised, normalised_corners: PyTorch's align_corners=False and True; -1 .. 1 is the image's extent,
-//                 or that of its pixel centres. They become pixels by one fma: W/2 g + (W-1)/2, or (W-1)/2 (g + 1).
+//                 normalised, normalised_corners: PyTorch's align_corners=False and True; -1 .. 1 is the extent of the
+//                 image, or of its pixel centres. One fma makes pixels of them: W/2 g + (W-1)/2, or (W-1)/2 (g + 1).
 //   padding       zeros: pixels outside are 0. border: a coordinate outside is held at 0 or W-1 (H-1).
-//   A sample is outside, y = +0 and no gradient, where a coordinate is not finite, and with zeros where no corner is inside.
+//   A sample is outside, y = +0 and no gradient, where a coordinate is not finite; with zeros also where no corner is
+//   inside.
 //
 // x0 = floor(x), fx = x - x0, gx = 1 - fx, alike for y; corners k = (x0,y0), (x0+1,y0), (x0,y0+1), (x0+1,y0+1) with
-// weights w = gy gx, gy fx, fy gx, fy fx and pixels v_k. A corner outside has weight 0 and the pixel nearest to it, which
-// is a corner too.
+// weights w = gy gx, gy fx, fy gx, fy fx and pixels v_k. A corner outside has weight 0 and the pixel nearest to it,
+// which is a corner too.
 //   y = fma(w3, v3, fma(w2, v2, fma(w1, v1, w0 v0)))
 // backward:
 //   dx[p] = one fma chain from +0 over the samples that have pixel p as a corner, in ascending order of s, of w_k dy[s]
-//   s_k = canonical row sum over c of dy v_k, by fma, 0 for a corner outside;  dgrid = unit (fma(gy, s1 - s0, fy (s3 - s2)),
-//   fma(gx, s2 - s0, fx (s3 - s1))), 0 along an axis on which the border holds the sample (x <= 0 or x >= W-1)
-//   unit: what a pixel is in units of the grid (1, W/2, (W-1)/2)
+//   s_k = canonical row sum over c of dy v_k, by fma, 0 for a corner outside
+//   dgrid = unit (fma(gy, s1 - s0, fy (s3 - s2)), fma(gx, s2 - s0, fx (s3 - s1))), 0 along an axis on which the border
+//   holds the sample (x <= 0 or x >= W-1);  unit: pixels per unit of the grid (1, W/2 or (W-1)/2)
 // A bf16 gradient is rounded once, at the end of its chain. Deterministic, independent of N.
 // Throws if grid is not (N,OH,OW,2), an image has no pixels, H or W exceeds 2^24, or an image spans 2^31 elements.
 // Source: Jaderberg et al. 2015, arXiv:1506.02025, section 3.3; names and clipping as torch.nn.functional.grid_sample.
@@ -97,7 +98,8 @@ struct GridSample {
       const std::string_view kind[] = {"", ",normalised", ",corners"};
       return Case<GridSample>(op, {.name = format("N={},H={},W={},C={},OH={},OW={},{}{}{}{}", s.n, s.h, s.w, s.c, s.oh,
                                                   s.ow, name_of(t), kind[int(op.coordinates)],
-                                                  op.padding == Padding::border ? ",border" : "", pad ? ",strided" : ""),
+                                                  op.padding == Padding::border ? ",border" : "",
+                                                  pad ? ",strided" : ""),
                                    .in = {normal({s.n, s.h, s.w, s.c}).as(t).padded(pad),
                                           values({s.n, s.oh, s.ow, 2}, list)},
                                    .samples = int(std::max<int64_t>(1, s.n))});
@@ -128,8 +130,8 @@ struct GridSample {
       c.name = "adversarial," + c.name;
       const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
       c.in[0] = adversarial(c.in[0].sizes);
-      c.in[1].list = {0, 0, 4, 3, -1, 1, 5, 1, 2, 4, nan, 1, 1, nan, inf, 1, 2, -inf, 1e30, 1, -1e30, 2, -0.0, -1e-7, 3.9999998,
-                      2.9999998, 1.5, -0.9999999, 4.9999995, 3.5, 3e9, -3e9, 1e-40, 2};
+      c.in[1].list = {0, 0, 4, 3, -1, 1, 5, 1, 2, 4, nan, 1, 1, nan, inf, 1, 2, -inf, 1e30, 1, -1e30, 2, -0.0, -1e-7,
+                      3.9999998, 2.9999998, 1.5, -0.9999999, 4.9999995, 3.5, 3e9, -3e9, 1e-40, 2};
       c.gradient = false;  // kinks
       list.push_back(c);
     }

@@ -6,9 +6,9 @@ namespace dr {
 
 namespace {
 
-// A pixel coordinate is exact, or off by one rounding of its fma. Then fx and gx are off by at most that and one rounding
-// each; a weight adds one, and each of the four steps of the chain one of what it holds: 2 e + 16 of the largest pixel
-// nearby covers it. `nearby` reaches one pixel past the corners, since the kernel may lie just past a pixel's edge.
+// A pixel coordinate is exact, or off by one rounding of its fma. Then fx and gx are off by at most that and one
+// rounding each; a weight adds one, and each of the four steps of the chain one of what it holds: 2 (ex + ey) + 16 of
+// the largest pixel nearby covers it. That reaches one pixel past the corners: the kernel may lie just past an edge.
 struct Axis {
   double x, e;  // pixels; error in units of u
 };

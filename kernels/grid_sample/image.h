@@ -17,13 +17,13 @@ inline void expect_image(const View& v, std::string_view what) {
         "{} must be (N,H,W,C) with at least one pixel and channel, got {}", what, to_string(v));
   CHECK(v.size(1) <= 1 << 24 && v.size(2) <= 1 << 24, "{}: H and W may be 2^24 at most, got {}", what, to_string(v));
   const int64_t row = std::max(v.stride(1), v.size(2) * v.size(3));
-  CHECK((v.size(1) + 1) * row + v.size(2) * v.stride(2) < INT32_MAX, "{}: an image may span 2^31 elements, got {}", what,
-        to_string(v));
+  CHECK((v.size(1) + 1) * row + v.size(2) * v.stride(2) < INT32_MAX, "{}: an image may span 2^31 elements, got {}",
+        what, to_string(v));
 }
 
-// An image whose gradient is a scatter is cut into bands of rows: one thread sums a band, so that its sums have one order
-// and no two threads write to one pixel. The thread looks at every sample of the image, hence no more bands than keep
-// all threads busy.
+// An image whose gradient is a scatter is cut into bands of rows: one thread sums a band, so that its sums have one
+// order and no two threads write to one pixel. The thread looks at every sample of the image, hence no more bands than
+// keep all threads busy.
 struct RowBands {
   int64_t bands = 1, rows = 0, row_elements = 0;
 

@@ -8,9 +8,9 @@
 //   y (N,H,W,C) like image, packed    mask (N,H,W) f32: 1 where the pixel projects to 0 <= x <= WI-1, 0 <= y <= HI-1 in
 //   the image, so that all it was sampled from is there; else 0
 //   padding: grid_sample's. Pixels without depth or behind the camera give y = 0, mask = 0.
-// backward: dimage as grid_sample's dx; the gradient with respect to the grid goes through project_depth's backward to depth
-// and pose. The image, the depth and the pose all learn from a photometric loss: this, and not the splat of depth_warp,
-// is the differentiable warp. Deterministic, independent of N. Throws as project_depth and grid_sample do.
+// backward: dimage as grid_sample's dx; the gradient with respect to the grid goes through project_depth's backward to
+// depth and pose. Image, depth and pose all learn from a photometric loss through it: this, and not the splat of
+// depth_warp, is the differentiable warp. Deterministic, independent of N. Throws as project_depth and grid_sample do.
 // Source: Zhou et al. 2017, arXiv:1704.07813, section 3.2; Jaderberg et al. 2015, arXiv:1506.02025.
 
 #include "kernels/grid_sample/image.h"
@@ -61,7 +61,8 @@ struct InverseWarp {
                                {.name = format("N={},HI={},WI={},C={},H={},W={},{}{}{}", s.n, s.hi, s.wi, s.c, s.h, s.w,
                                                name_of(t), padding == Padding::border ? ",border" : "",
                                                pad ? ",strided" : ""),
-                                .in = {normal({s.n, s.hi, s.wi, s.c}).as(t).padded(pad), ProjectDepth::depth_case(s.n, s.h, s.w),
+                                .in = {normal({s.n, s.hi, s.wi, s.c}).as(t).padded(pad),
+                                       ProjectDepth::depth_case(s.n, s.h, s.w),
                                        ProjectDepth::camera_case(s.n, s.h, s.w),
                                        ProjectDepth::camera_case(s.n, s.hi, s.wi), ProjectDepth::pose_case(s.n)},
                                 .samples = int(std::max<int64_t>(1, s.n))});
@@ -81,7 +82,8 @@ struct InverseWarp {
       Case<InverseWarp> c = make(Padding::zeros, {2, 9, 8, 3, 5, 8});
       c.name = "adversarial," + c.name;
       c.in[0] = adversarial(c.in[0].sizes);
-      c.in[1] = values(c.in[1].sizes, {std::numeric_limits<double>::quiet_NaN(), 1, 3e38, 2, 0, 3, -0.0, 1e-30, 1e30, -2, 80});
+      const double nan = std::numeric_limits<double>::quiet_NaN();
+      c.in[1] = values(c.in[1].sizes, {nan, 1, 3e38, 2, 0, 3, -0.0, 1e-30, 1e30, -2, 80});
       c.gradient = false;  // depths beyond what differences resolve
       list.push_back(c);
     }

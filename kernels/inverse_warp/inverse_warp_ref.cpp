@@ -8,7 +8,8 @@
 namespace dr {
 
 // The point is off by what project_ref says, e; the sample by 2 (ex + ey) + 16 of the largest pixel nearby, as in
-// grid_sample (kernels/grid_sample/grid_sample_ref.cpp). Where e reaches a pixel, or the mask's edge, nothing is decided.
+// grid_sample (kernels/grid_sample/grid_sample_ref.cpp). Where e reaches a pixel, or the mask's edge, nothing is
+// decided.
 void InverseWarp::reference(const In& in, const Out& out, const Out& bound) const {
   const double u24 = 0x1p-24;
   const int64_t height = in.image.size(1), width = in.image.size(2), channels = in.image.size(3);
@@ -35,12 +36,14 @@ void InverseWarp::reference(const In& in, const Out& out, const Out& bound) cons
         mask = p.x.v >= 0 && p.x.v <= last_x && p.y.v >= 0 && p.y.v <= last_y;
         if (edge_x <= ex * u24 || edge_y <= ey * u24) mask_bound = INFINITY;
         const bool held = padding == Padding::border;
-        const double x = held ? std::clamp(p.x.v, 0.0, last_x) : p.x.v, z = held ? std::clamp(p.y.v, 0.0, last_y) : p.y.v;
+        const double x = held ? std::clamp(p.x.v, 0.0, last_x) : p.x.v;
+        const double z = held ? std::clamp(p.y.v, 0.0, last_y) : p.y.v;
         if (x < -2 || x > last_x + 2 || z < -2 || z > last_y + 2) continue;
         for (int64_t i = int64_t(std::floor(z)) - 1; i <= int64_t(std::floor(z)) + 2; i++)
           for (int64_t j = int64_t(std::floor(x)) - 1; j <= int64_t(std::floor(x)) + 2; j++) {
             if (i < 0 || i >= height || j < 0 || j >= width) continue;
-            const double weight = std::fmax(0, 1 - std::fabs(x - double(j))) * std::fmax(0, 1 - std::fabs(z - double(i)));
+            const double wx = std::fmax(0, 1 - std::fabs(x - double(j))),
+                         weight = wx * std::fmax(0, 1 - std::fabs(z - double(i)));
             for (int64_t c = 0; c < channels; c++) {
               const double pixel = in.image.at<double>(n, i, j, c);
               y[c] += weight * pixel;

@@ -6,15 +6,17 @@
 //   grid (N,H,W,2) f32: (x, y) in the other camera's image, pixel centres at integers, as grid_sample takes it
 //   z (N,H,W) f32: the depth there, metres
 // Pixel (u, v) at depth d:
-//   ray = ((u - cx) / fx, (v - cy) / fy, 1)     q_i = fma(R_i0, ray_x, fma(R_i1, ray_y, R_i2))     P_i = fma(d, q_i, t_i)
+//   ray = ((u - cx) / fx, (v - cy) / fy, 1);  q_i = fma(R_i0, ray_x, fma(R_i1, ray_y, R_i2));  P_i = fma(d, q_i, t_i)
 //   i = 1 / P_2;  a = P_0 i, b = P_1 i;  grid = (fma(fx', a, cx'), fma(fy', b, cy'));  z = P_2
 // Where d is none, P_2 is not in (0, inf) or the grid is not finite, z = 0 and grid = (-inf, -inf), which grid_sample
 // takes for outside; such a pixel has no gradient. A point may lie outside the other image: that is for the caller.
 // backward, for gradients (gx, gy) and gz:
 //   g_0 = (gx fx') i, g_1 = (gy fy') i, g_2 = fma(-g_1, b, fma(-g_0, a, gz))
-//   ddepth = fma(gz, q_2, fma(g_0, c_0, g_1 c_1) i),  c_k = fma(q_k, t_2, -(q_2 t_k)): q_k P_2 - P_k q_2 without what cancels
-//   dpose_ij = sum g_i d ray_j, dt_i = sum g_i: with m_i = g_i d, canonical row sums over u of m_i ray_x (by fma), m_i and
-//   g_i; then canonical row sums over v of these; for j = 1 over v of fma(ray_y, sum_u m_i). Cameras have no gradient.
+//   ddepth = fma(gz, q_2, fma(g_0, c_0, g_1 c_1) i),  c_k = fma(q_k, t_2, -(q_2 t_k)), which is q_k P_2 - P_k q_2
+//   without what cancels
+//   dpose_ij = sum g_i d ray_j, dt_i = sum g_i: with m_i = g_i d, canonical row sums over u of m_i ray_x (by fma), m_i
+//   and g_i; then canonical row sums over v of these, for j = 1 of ray_y times that of m_i (by fma)
+// Cameras have no gradient.
 // An absent output gradient is zero. Deterministic, independent of N. Throws if shapes differ, or H or W exceeds 4096.
 // Source: Hartley & Zisserman 2004, chapter 6; Zhou et al. 2017, arXiv:1704.07813, equation 2.
 
@@ -45,8 +47,8 @@ struct ProjectDepth {
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
 
-  // 16 roundings from the ray to g; dpose: a lane of each of two row sums, a butterfly each. Terms are those of x, y and
-  // z; 16 times as much where P_0 or P_1 cancels and the harness has a sixteenth of the mean to measure by.
+  // 16 roundings from the ray to g; dpose: a lane of each of two row sums, a butterfly each. Terms are those of x, y
+  // and z; 16 times as much where P_0 or P_1 cancels and the harness has a sixteenth of the mean to measure by.
   double gradient_k(const In& in) const {
     return 16 * 16 + double(in.depth.size(1) + in.depth.size(2)) / 32 + 12;
   }
@@ -55,7 +57,8 @@ struct ProjectDepth {
 
   static std::vector<Case<ProjectDepth>> cases() {
     auto make = [](int64_t n, int64_t h, int64_t w, double nearest, int64_t pad = 0) {
-      return Case<ProjectDepth>({}, {.name = format("N={},H={},W={},depth>{}{}", n, h, w, nearest, pad ? ",strided" : ""),
+      const std::string name = format("N={},H={},W={},depth>{}{}", n, h, w, nearest, pad ? ",strided" : "");
+      return Case<ProjectDepth>({}, {.name = name,
                                      .in = {uniform({n, h, w}, nearest, 12).padded(pad), camera_case(n, h, w),
                                             camera_case(n, h + 2, w + 3), pose_case(n)},
                                      .samples = int(std::max<int64_t>(1, n)),

@@ -1,7 +1,7 @@
 #pragma once
-// Pixels with depth into another camera, W of a row at a time: what project_depth, inverse_warp and depth_warp share, so
-// that they do the same operations. kernels/project_depth/project_depth.h states them. Last include of a `_cpu.cpp`, as
-// simd.h.
+// Pixels with depth into another camera, W of a row at a time: what project_depth, inverse_warp and depth_warp share,
+// so that they do the same operations. kernels/project_depth/project_depth.h states them. Last include of a `_cpu.cpp`,
+// as simd.h.
 
 #include <limits>
 
