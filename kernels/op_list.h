@@ -9,6 +9,8 @@
 #include "kernels/attention_decode/attention_decode.h"
 #include "kernels/bernoulli_nll/bernoulli_nll.h"
 #include "kernels/bottleneck/bottleneck.h"
+#include "kernels/categorical/categorical.h"
+#include "kernels/categorical_kl/categorical_kl.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/core/any_op.h"
@@ -45,6 +47,8 @@ using AllOps = OpList<
     Attention,
     AttentionDecode,
     BernoulliNll,
+    Categorical,
+    CategoricalKl,
     ChannelCapacity,
     ClipScale,
     CrossEntropy,
