@@ -14,6 +14,8 @@
 #include "kernels/block_gru/block_gru.h"
 #include "kernels/block_linear/block_linear.h"
 #include "kernels/bottleneck/bottleneck.h"
+#include "kernels/categorical/categorical.h"
+#include "kernels/categorical_kl/categorical_kl.h"
 #include "kernels/channel_capacity/channel_capacity.h"
 #include "kernels/clip_scale/clip_scale.h"
 #include "kernels/concat/concat.h"
@@ -90,6 +92,8 @@ using AllOps = OpList<
     BernoulliNll,
     BlockGru,
     BlockLinear,
+    Categorical,
+    CategoricalKl,
     ChannelCapacity,
     ClipScale,
     Concat,

@@ -3,6 +3,7 @@
 #include <numbers>
 #include <vector>
 
+#include "kernels/cross_entropy/softmax_ref.h"
 #include "kernels/mhp_laplace/mhp_laplace.h"
 
 namespace dr {
@@ -44,16 +45,9 @@ void MhpLaplace::reference(const In& in, const Out& out, const Out& bound) const
         nll_error += std::fabs(w) * (2 * fit + std::fabs(spread) + std::numbers::ln2 + std::fabs(fit + spread) +
                                      row_depth(width) * (fit + std::fabs(spread)));
       }
-      double max = in.logits.at<double>(b, 0), den = 0, den_error = 0;
-      for (int64_t k = 1; k < guesses; k++) max = std::fmax(max, in.logits.at<double>(b, k));
-      for (int64_t k = 0; k < guesses; k++) {
-        const double below = max - in.logits.at<double>(b, k), e = std::exp(-below);
-        den += e;
-        den_error += e > 0 ? e * (below + 1 + row_depth(guesses)) : 0;
-      }
-      const double below = max - in.logits.at<double>(b, winner);
-      cross_entropy = std::log(den) + below;
-      cross_error = den_error / den + std::log(den) + below + cross_entropy;
+      const ReferenceSoftmax s(guesses, [&](int64_t k) { return in.logits.at<double>(b, k); });
+      cross_entropy = s.nll(winner);
+      cross_error = s.nll_error(winner);
     }
     const double scaled = double(nll_scale) * nll, loss = scaled + cross_entropy;
     const double loss_error =

@@ -10,8 +10,8 @@
 //   logits (R,C) f32|bf16, rows may be strided    target (R) f32    bins (C) f32, strictly ascending, shared
 //   loss (R) f32    max, den (R) f32: saved for backward
 // Order: w = (target - bins[i]) / (bins[i+1] - bins[i]) held to [0, 1] for bin i+1, 1 - w for bin i, which add up to 1
-//   in f32 as well. The loss is a sum of two products, a weight of 0 passing over its bin; the rest as in cross_entropy,
-//   whose bits it has for a target of these weights.
+//   in f32 as well. The loss is a sum of two products, a weight of 0 passing over its bin. The rest is as in
+//   cross_entropy, whose bits it has for a target of these weights.
 // backward: dlogits = dloss (p - weight). No gradient to target and bins.
 // A target that is NaN gives NaN. Deterministic, independent of R. Throws if C < 2 or bins do not ascend.
 // Source: Hafner et al. 2023, arXiv:2301.04104, and its code (embodied/jax/outs.py, TwoHot.loss).

@@ -45,8 +45,8 @@ struct TwoHotMean {
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
 
-  // What is off is the mean, by (depth + 8) sum_c p |bins|, times p, which is at most 2.4 / C with these logits. The sum
-  // is at most 1.5 C times the tensor's mean of p |bins - mean|, a sixteenth of which stands in.
+  // What is off is the mean, by (depth + 8) sum_c p |bins|, times p, which is at most 2.4 / C with these logits. The
+  // sum is at most 1.5 C times the tensor's mean of p |bins - mean|, a sixteenth of which stands in.
   double gradient_k(const In& in) const { return 16 * 2.4 * 1.5 * (row_depth(in.logits.size(1)) + 8); }
   Cost cost(const In& in) const { return traffic(6.0 * double(in.logits.count()), in, infer(in)); }
   Cost backward_cost(const In& in) const {
