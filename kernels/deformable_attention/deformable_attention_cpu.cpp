@@ -139,7 +139,7 @@ void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const O
     const T* const dy = static_cast<const T*>(dout.y.data);
     if (grad.locations || grad.weights) {
       const Points points(*this, in, 0, level_count, in.value.stride(1));
-        for_queries(ctx, in, [&](const Query& q) {
+      for_queries(ctx, in, [&](const Query& q) {
         point_gradients<T>(points, q, head_of<T>(in.value, q), width, dy + q.index * width,
                            grad.weights ? grad.weights.as<float>() + q.index * per_query : nullptr,
                            grad.locations ? grad.locations.as<float>() + 2 * q.index * per_query : nullptr);

@@ -62,9 +62,8 @@ void resolve_row(const DepthWarp& op, const DepthWarp::In& in, const DepthWarp::
     out.mask.as<float>()[row + u] = hit ? 1.f : 0.f;
     out.z.as<float>()[row + u] = hit ? __builtin_bit_cast(float, uint32_t(best >> 32)) : 0.f;
     out.source.as<int32_t>()[row + u] = hit ? int32_t(from_v * in.depth.size(2) + from_u) : -1;
-    const T* x = image + from_v * in.image.stride(1) + from_u * in.image.stride(2);
+    const T* const x = hit ? image + from_v * in.image.stride(1) + from_u * in.image.stride(2) : kEmpty;
     if constexpr (C != 0) {  // holes come and go: no branch
-      x = hit ? x : kEmpty;
       for (int c = 0; c < C; c++) y[c] = x[c];
     } else if (hit) {
       for_vectors(channels, [&](int64_t c, auto m) { store_n(y + c, load_n(x + c, m), m); });

@@ -3,7 +3,7 @@
 // do the same operations. kernels/grid_sample/grid_sample.h states them. Last include of a `_cpu.cpp`, as simd.h.
 //
 // Coordinates and weights of W samples are computed in vectors and left in a Footprint; then each sample in turn runs
-// over its channels. Up to four channels are run over one float at a time: a vector would be mostly empty.
+// over its channels. Up to four channels are run over one by one, or all at once: a vector would be mostly empty.
 
 #include <limits>
 
@@ -28,6 +28,36 @@ DR_INLINE void store_n(T* p, float v, One) {
 }
 DR_INLINE float spread(float v, One) { return v; }
 DR_INLINE f32v spread(float v, int) { return splat(v); }
+
+// The n of 2 to 4 channels of f32 in one vector of four: the lanes after them are zero.
+typedef float f32q __attribute__((vector_size(16)));
+template <int C>
+struct Few {};
+template <int C>
+DR_INLINE f32q load_n(const float* p, Few<C>) {
+#if defined(DR_ISA_avx512)
+  return _mm_maskz_loadu_ps((1 << C) - 1, p);
+#elif defined(DR_ISA_avx2)
+  return _mm_maskload_ps(p, _mm_setr_epi32(-1, -1, C > 2 ? -1 : 0, C > 3 ? -1 : 0));
+#else
+  f32q v{};
+  for (int i = 0; i < C; i++) v[i] = p[i];
+  return v;
+#endif
+}
+template <int C>
+DR_INLINE void store_n(float* p, f32q v, Few<C>) {
+  std::memcpy(p, &v, 8);
+  if constexpr (C == 3) p[2] = v[2];
+  if constexpr (C == 4) std::memcpy(p, &v, 16);
+}
+template <int C>
+DR_INLINE f32q spread(float v, Few<C>) {
+  return v - f32q{};
+}
+#if !defined(DR_ISA_portable)  // whose vectors have four lanes anyway
+DR_INLINE f32q fma(f32q a, f32q b, f32q c) { return _mm_fmadd_ps(a, b, c); }
+#endif
 
 // f(c, n) for runs of n channels. C: how many there are, or 0 where any number.
 template <int C, class F>
@@ -133,11 +163,11 @@ DR_INLINE void totals(const Lanes (&l)[4], float (&sum)[4]) {
   f32v v[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) v[k] = l[k].acc[0] + l[k].acc[1];
-#define DR_HALVES(a, b)                                                                               \
-  (__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +            \
-   __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-  const f32v ab = DR_HALVES(v[0], v[1]), cd = DR_HALVES(v[2], v[3]);
-#undef DR_HALVES
+  auto halves = [](f32v a, f32v b) {
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+           __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  };
+  const f32v ab = halves(v[0], v[1]), cd = halves(v[2], v[3]);
   const f32v quads = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
                      __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
   const f32v pairs = quads + f32v(_mm512_permute_ps(quads, 0x4e));
@@ -266,10 +296,13 @@ DR_INLINE void sample_run(const SampledImage<T>& m, int64_t count, XY&& xy, T* y
     footprint(at, m, 0, f);
     for (int i = 0; i < n; i++) {
       T* const out = y + (first + i) * m.channels;
-      if (f.live[i])
-        for_channels<C>(m.channels, [&](int64_t c, auto k) { store_n(out + c, blend(f, i, m.pixels, c, k), k); });
-      else
+      if (f.live[i] == 0) {
         for_channels<C>(m.channels, [&](int64_t c, auto k) { store_n(out + c, spread(0, k), k); });
+      } else if constexpr (C > 1 && std::is_same_v<T, float>) {
+        store_n(out, blend(f, i, m.pixels, 0, Few<C>{}), Few<C>{});
+      } else {
+        for_channels<C>(m.channels, [&](int64_t c, auto k) { store_n(out + c, blend(f, i, m.pixels, c, k), k); });
+      }
     }
   });
 }

@@ -20,7 +20,8 @@
 //   dgrid = unit (fma(gy, s1 - s0, fy (s3 - s2)), fma(gx, s2 - s0, fx (s3 - s1))), 0 along an axis on which the border
 //   holds the sample (x <= 0 or x >= W-1);  unit: pixels per unit of the grid (1, W/2 or (W-1)/2)
 // A bf16 gradient is rounded once, at the end of its chain. Deterministic, independent of N.
-// Throws if grid is not (N,OH,OW,2), an image has no pixels, H or W exceeds 2^24, or an image spans 2^31 elements.
+// Throws if grid is not (N,OH,OW,2), an image has no pixels, H or W exceeds 2^24 or C 4096, or an image spans 2^31
+// elements.
 // Source: Jaderberg et al. 2015, arXiv:1506.02025, section 3.3; names and clipping as torch.nn.functional.grid_sample.
 
 #include <limits>

@@ -13,8 +13,8 @@ enum class Padding : uint8_t { zeros, border };
 // (N,H,W,C), an image small enough to be indexed in 32 bits.
 inline void expect_image(const View& v, std::string_view what) {
   expect_float(v, what);
-  CHECK(v.rank() == 4 && v.size(1) >= 1 && v.size(2) >= 1 && v.size(3) >= 1,
-        "{} must be (N,H,W,C) with at least one pixel and channel, got {}", what, to_string(v));
+  CHECK(v.rank() == 4 && v.size(1) >= 1 && v.size(2) >= 1 && v.size(3) >= 1 && v.size(3) <= 4096,
+        "{} must be (N,H,W,C) with at least one pixel and 1 to 4096 channels, got {}", what, to_string(v));
   CHECK(v.size(1) <= 1 << 24 && v.size(2) <= 1 << 24, "{}: H and W may be 2^24 at most, got {}", what, to_string(v));
   const int64_t row = std::max(v.stride(1), v.size(2) * v.size(3));
   CHECK((v.size(1) + 1) * row + v.size(2) * v.stride(2) < INT32_MAX, "{}: an image may span 2^31 elements, got {}",
