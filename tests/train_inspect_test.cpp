@@ -9,6 +9,7 @@
 #include "io/json.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
+#include "io/segment.h"
 #include "runtime/ledger.h"
 #include "tests/io_files.h"
 #include "train/commands/command.h"
@@ -68,6 +69,12 @@ TEST(Inspect, TellsEveryKindFromItsContent) {
     ledger.close();
   }
   EXPECT_EQ(inspected(folder, folder.file("d"))["steps"][0]["step"], 4);
+  DrivingLog drive;
+  drive.where = drive.kind = "test";
+  drive.times_s = {0, 0.05};
+  drive.poses.resize(2);
+  write_segment(folder.file("f"), drive);
+  EXPECT_EQ(inspected(folder, folder.file("f"))["kind"], "segment");
   folder.write("e", "{\"step\":1,\"loss\":0.5}\n{\"step\":2}\n");
   const json log = inspected(folder, folder.file("e"));
   EXPECT_EQ(log["kind"], "log");

@@ -7,6 +7,7 @@
 #include "io/image.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
+#include "io/segment.h"
 #include "tests/io_samples.h"
 
 using namespace dr;
@@ -32,6 +33,19 @@ int main(int argc, char** argv) {
   const uint64_t n = types.size();
   write_file(safetensors + "types",
              std::string(reinterpret_cast<const char*>(&n), 8) + types + "\x01\x3c\x01 bytes 89");
+
+  DrivingLog log;
+  log.where = log.kind = "seed";
+  log.camera = {2, 1, 1, 1, 0.5, 0, {}};
+  log.frame_times_s = {0, 0.2};
+  log.times_s = {0, 0.1, 0.2};
+  log.poses.resize(3);
+  log.actions.resize(3);
+  write_segment(folder("segment") + "poses", log);
+  log.frames = HostArray::from(std::vector<uint8_t>(12, 100), {2, 1, 2, 3});
+  log.desire = HostArray::from(std::vector<uint8_t>(3), {3});
+  log.notes = {{"map", "none"}};
+  write_segment(folder("segment") + "frames", log);
 
   const std::string npy = folder("npy");
   write_npy(npy + "f32", x.view);

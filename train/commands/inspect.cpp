@@ -9,6 +9,7 @@
 #include "io/json_lines.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
+#include "io/segment.h"
 #include "io/text.h"
 #include "runtime/ledger.h"
 #include "train/commands/command.h"
@@ -25,6 +26,7 @@ using Rows = std::vector<std::vector<std::string>>;
 struct Contents {
   std::string text;
   ordered_json json;
+  std::string_view kind = "";  // where it is narrower than the kind that the first bytes tell
 };
 
 Contents inspect_safetensors(const FileBytes& file) {
@@ -47,6 +49,7 @@ Contents inspect_safetensors(const FileBytes& file) {
                   byte_count(file->bytes().size() - s.header_bytes()));
   c.text += aligned(notes, "ll") + aligned(rows, "lllr");
   c.json = {{"tensors", tensors}, {"metadata", metadata}, {"elements", elements}, {"header_bytes", s.header_bytes()}};
+  if (is_segment(s)) c.kind = "segment";
   return c;
 }
 
@@ -132,11 +135,12 @@ int inspect(const InspectOptions& o) {
   for (const Kind& kind : kKinds) {
     if (!kind.is(file->bytes())) continue;
     const Contents c = kind.inspect(file);
+    const std::string name(c.kind.empty() ? kind.name : c.kind);
     if (!o.common.quiet)
-      std::printf("%s: %s, %s\n%s", shown(o.path, 500).c_str(), std::string(kind.name).c_str(),
-                  byte_count(file->bytes().size()).c_str(), c.text.c_str());
+      std::printf("%s: %s, %s\n%s", shown(o.path, 500).c_str(), name.c_str(), byte_count(file->bytes().size()).c_str(),
+                  c.text.c_str());
     if (!o.common.json.empty()) {
-      ordered_json result = {{"file", o.path}, {"kind", kind.name}, {"bytes", file->bytes().size()}};
+      ordered_json result = {{"file", o.path}, {"kind", name}, {"bytes", file->bytes().size()}};
       result.update(c.json);
       write_file(o.common.json, result.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
     }
