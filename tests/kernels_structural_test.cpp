@@ -140,7 +140,8 @@ TEST_P(Structural, LargeCopiesAreCopies) {
   bool same = true;
   for (int64_t r = 0; r < rows; r++) {
     same &= std::memcmp(&y.data[size_t(r * (narrow + wide))], &a.data[size_t(r * narrow)], size_t(narrow) * 4) == 0;
-    same &= std::memcmp(&y.data[size_t(r * (narrow + wide) + narrow)], &b.data[size_t(r * wide)], size_t(wide) * 4) == 0;
+    same &= std::memcmp(&y.data[size_t(r * (narrow + wide) + narrow)], &b.data[size_t(r * wide)],
+                        size_t(wide) * 4) == 0;
   }
   EXPECT_TRUE(same);
 
@@ -151,9 +152,11 @@ TEST_P(Structural, LargeCopiesAreCopies) {
   run_backward(ctx_, Slice{1, narrow, wide}, {y.view}, {}, {back.view}, {dy.view});
   double outside = 0, inside = 0;
   for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < narrow + wide; c++) (c < narrow ? outside : inside) += std::fabs(dy[r * (narrow + wide) + c]);
+    for (int64_t c = 0; c < narrow + wide; c++)
+      (c < narrow ? outside : inside) += std::fabs(dy[r * (narrow + wide) + c]);
   EXPECT_EQ(outside, 0);
-  EXPECT_EQ(inside, std::accumulate(b.data.begin(), b.data.end(), 0., [](double s, float v) { return s + std::fabs(v); }));
+  EXPECT_EQ(inside,
+            std::accumulate(b.data.begin(), b.data.end(), 0., [](double s, float v) { return s + std::fabs(v); }));
 
   Indices all({1, rows});
   std::iota(all.data.begin(), all.data.end(), 0);
@@ -181,7 +184,8 @@ TEST_P(Structural, ScatterOfGatherByAPermutationIsTheIdentity) {
   const int64_t n = 97;
   Tensor x({2, n, 21}, 6), picked(x.view.sizes), y(x.view.sizes);
   Indices index({2, n});
-  for (int64_t i = 0; i < n; i++) index.data[size_t(i)] = int32_t(i * 31 % n), index.data[size_t(n + i)] = int32_t((i * 53 + 7) % n);
+  for (int64_t i = 0; i < n; i++)
+    index.data[size_t(i)] = int32_t(i * 31 % n), index.data[size_t(n + i)] = int32_t((i * 53 + 7) % n);
   run_forward(ctx_, Gather{}, {x.view, index.view}, {picked.view});
   run_forward(ctx_, ScatterAdd{n}, {picked.view, index.view}, {y.view});
   expect_same_bits(x, y, "y");
@@ -361,7 +365,8 @@ TEST_P(Structural, EmaEndsAreExactAndInPlace) {
 // ---- mul ----
 
 TEST_P(Structural, FactorsPerRowAreFactorsSpreadOverTheRow) {
-  Tensor a({4, 6, 100}, 15), b({4, 6, 1}, 16), spread(a.view.sizes), z(a.view.sizes), z2(a.view.sizes), dz(a.view.sizes, 17),
+  Tensor a({4, 6, 100}, 15), b({4, 6, 1}, 16), spread(a.view.sizes), z(a.view.sizes), z2(a.view.sizes),
+      dz(a.view.sizes, 17),
       da(a.view.sizes), da2(a.view.sizes), db({4, 6, 1}), product(a.view.sizes), expected({4, 6, 1});
   for (int64_t i = 0; i < a.count(); i++) spread.data[size_t(i)] = b[i / 100];
   run_forward(ctx_, Mul{}, {a.view, b.view}, {z.view});

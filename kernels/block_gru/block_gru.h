@@ -5,13 +5,14 @@
 //   gates[r,g,:] = weight[g] x[r,g,:] + bias[g]        reset, candidate and update, H each
 //   h'[r,g,i] = z tanh(sigmoid(reset) candidate) + (1 - z) h[r,g,i],   z = sigmoid(update - 1)
 //
-//   x (R,G,I), h (R,G,H) f32|bf16 of one type    weight (G,3H,I) f32|bf16    bias (G,3H) of weight's type, packed, may be
-//   absent    h' like h, packed    gates (R,G,3H) f32: saved for backward, which would inherit the error of rounded ones
+//   x (R,G,I), h (R,G,H) f32|bf16 of one type    weight (G,3H,I) f32|bf16    bias (G,3H) of weight's type, packed, may
+//   be absent    h' like h, packed    gates (R,G,3H) f32: saved for backward, which would inherit the error of rounded
+//   ones.
 //   Last axes contiguous, the others with any strides. The whole state is the G blocks of H side by side.
-// What stands before it in the model is not part of it: the layers that make x from the state and the inputs (BlockLinear,
-//   norm, SiLU).
-// Order: that of BlockLinear, then that of GruCell, before the one rounding to h'. With f32 tensors the bits are those of
-//   the two in turn.
+// What stands before it in the model is not part of it: the layers that make x from the state and the inputs
+//   (BlockLinear, norm, SiLU).
+// Order: that of BlockLinear, then that of GruCell, before the one rounding to h'. With f32 tensors the bits are those
+//   of the two in turn.
 // backward: dh and dgates as GruCell, in f32; then the gradients of BlockLinear.
 // Deterministic; h', dx and dh are independent of R and of leaves. Throws if the shapes do not fit together.
 // Source: Hafner et al. 2023, DreamerV3, arXiv:2301.04104.
@@ -38,7 +39,8 @@ struct BlockGru {
 
   Shapes infer(const In& in) const {
     const Sizes gates = BlockLinear::sizes_of(in.x, in.weight, in.bias, name);
-    CHECK(in.h.rank() == 3 && gates[2] == 3 * in.h.size(2), "block_gru: weight must be (G,3H,I) with h (R,G,H), got {} and {}",
+    CHECK(in.h.rank() == 3 && gates[2] == 3 * in.h.size(2),
+          "block_gru: weight must be (G,3H,I) with h (R,G,H), got {} and {}",
           to_string(in.weight), to_string(in.h));
     expect_sizes(in.h, {gates[0], gates[1], gates[2] / 3}, "block_gru: h");
     CHECK(in.h.dtype == in.x.dtype, "block_gru: x and h must have one dtype, got {} and {}", to_string(in.x),

@@ -7,8 +7,8 @@
 //   y (R,G,O) like x, packed    Last axes contiguous; the other axes of x and weight with any strides.
 // Order: canonical GEMM along I for each g, then one addition of the bias; rounded once to y. The bits are those of
 //   Linear on each block.
-// backward: dx[:,g] = dy[:,g] weight[g] (GEMM along O). Per leaf, over its R / leaves rows: dweight[g] = dy[:,g]^T x[:,g]
-//   (GEMM along the rows), dbias = column sum of dy.
+// backward: dx[:,g] = dy[:,g] weight[g] (GEMM along O). Per leaf, over its R / leaves rows: dweight[g] = dy[:,g]^T
+//   x[:,g] (GEMM along the rows), dbias = column sum of dy.
 // Deterministic; y and dx are independent of R and of leaves. Throws if the shapes do not fit together.
 // Source: Hafner et al. 2023, DreamerV3, arXiv:2301.04104 (the recurrent model's block-diagonal weights).
 

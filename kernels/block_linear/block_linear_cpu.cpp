@@ -10,7 +10,8 @@ void BlockLinear::forward<kBackend>(Context& ctx, const In& in, const Out& out) 
 }
 
 template <>
-void BlockLinear::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
+void BlockLinear::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy,
+                                     const Grad& grad) const {
   block_gradients(ctx, dy.y, in.x, in.weight, grad.x, grad.weight, grad.bias);
 }
 

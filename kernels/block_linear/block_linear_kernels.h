@@ -48,7 +48,8 @@ inline void block_gradients(const Context& ctx, const View& dy, const View& x, c
   if (dweight)
     gemm_batch(ctx, ctx.leaves * blocks, outputs, inputs, rows, [&](int64_t t) {
       const int64_t leaf = t / blocks, g = t % blocks;
-      return Problem<float>{block_rows(dy, g, true).block(0, leaf * rows), block_rows(x, g, false).block(leaf * rows, 0),
+      return Problem<float>{block_rows(dy, g, true).block(0, leaf * rows),
+                            block_rows(x, g, false).block(leaf * rows, 0),
                             dweight.as<float>() + t * outputs * inputs, inputs};
     });
   if (dbias)

@@ -3,8 +3,8 @@
 //
 //   y = [x0 | x1 | ... | x5] along `axis`
 //
-//   x0 .. x5 of one dtype (f32, bf16, i32, u8), one rank (1 to 6) and one size on every other axis; any strides, last axis
-//   contiguous; each may be absent or have size 0 along `axis`, one at least is there    y like them, packed
+//   x0 .. x5 of one dtype (f32, bf16, i32, u8), one rank (1 to 6) and one size on every other axis; any strides, last
+//   axis contiguous; each may be absent or have size 0 along `axis`, one at least is there    y like them, packed
 //   axis counts from the end where it is negative.
 // Copies bits: a NaN keeps its payload. Along axis 0, y no longer has the samples of its inputs one by one.
 // backward: dx_i = the part of dy that x_i went to.

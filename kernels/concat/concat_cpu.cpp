@@ -26,7 +26,7 @@ using namespace DR_ISA;
 
 template <>
 void Concat::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
-  for_parts(*this, out.y, in, [&](size_t i, const View& part) { copy_view(ctx, *views(in)[i], part); });
+  for_parts(*this, out.y, in, [&](size_t i, const View& part) { copy_view(ctx, *views(in)[i], part, out.y); });
 }
 
 template <>

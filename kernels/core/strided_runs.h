@@ -155,19 +155,22 @@ inline std::byte* byte_at(const View& v, int64_t offset) {
   return static_cast<std::byte*>(v.data) + offset * int64_t(size_of(v.dtype));
 }
 
-// to = from, of one shape and dtype.
-inline void copy_view(const Context& ctx, const View& from, const View& to) {
-  const bool stream = to.bytes() >= kStreamBytes;
+// to = from, of one shape and dtype. `whole`: the tensor that `to` is a part of, whose size decides whether to stream.
+inline void copy_view(const Context& ctx, const View& from, const View& to, const View& whole) {
+  const bool stream = whole.bytes() >= kStreamBytes;
   for_runs<2>(ctx, {from, to}, stream, [&](const auto& at, int64_t n) {
     copy_bytes(byte_at(to, at[1]), byte_at(from, at[0]), size_t(n) * size_of(to.dtype), stream);
   });
 }
 
-// Every byte zero.
-inline void clear_view(const Context& ctx, const View& v) {
-  const bool stream = v.bytes() >= kStreamBytes;
+inline void copy_view(const Context& ctx, const View& from, const View& to) { copy_view(ctx, from, to, to); }
+
+// Every byte of v zero.
+inline void clear_view(const Context& ctx, const View& v, const View& whole) {
+  const bool stream = whole.bytes() >= kStreamBytes;
   for_runs<1>(ctx, {v}, stream,
               [&](const auto& at, int64_t n) { clear_bytes(byte_at(v, at[0]), size_t(n) * size_of(v.dtype), stream); });
 }
+inline void clear_view(const Context& ctx, const View& v) { clear_view(ctx, v, v); }
 
 }  // namespace dr::DR_ISA

@@ -13,8 +13,8 @@ namespace dr::DR_ISA {
 DR_INLINE int32_t order_bits(int32_t b) { return b ^ ((b >> 31) & INT32_MAX); }
 DR_INLINE i32v order_bits(i32v b) { return b ^ ((b >> 31) & INT32_MAX); }
 
-// Keys under which every NaN is the greatest, and one of its own. `flip` is 0; or -1, which turns the order of the others
-// round. No key is INT32_MIN.
+// Keys under which every NaN is the greatest, and one of its own. `flip` is 0; or -1, which turns the order of the
+// others round. No key is INT32_MIN.
 inline constexpr int32_t kNanKey = INT32_MAX;
 DR_INLINE i32v order_key(f32v v, int32_t flip = 0) {
   return v != v ? splat_i(kNanKey) : order_bits(bits<i32v>(v)) ^ flip;

@@ -5,8 +5,8 @@
 //
 //   x f32|bf16 of 1 to 6 axes: axes behind `axis` packed, the others with any strides, last axis contiguous
 //   y like x, packed    axis counts from the end where it is negative.
-// Order: strictly sequential, s = s + x from s = +0, in ascending i (reverse: in descending i), in f32; every s is rounded
-//   once to y. Deterministic, independent of how many sums there are.
+// Order: strictly sequential, s = s + x from s = +0, in ascending i (reverse: in descending i), in f32; every s is
+//   rounded once to y. Deterministic, independent of how many sums there are.
 // backward: dx = the running sum of dy the other way round.
 
 #include "kernels/core/op.h"

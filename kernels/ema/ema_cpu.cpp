@@ -12,7 +12,8 @@ void Ema::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const float level = *in.decay.as<float>();
   const f32v decay = splat(level), rest = splat(1.f - level);
   // In place a line is in the cache already when it is written: nothing to save.
-  const bool stream = out.average.data != in.average.data && streams(View(out.average.data, DType::f32, {in.x.count()}));
+  const bool stream =
+      out.average.data != in.average.data && streams(View(out.average.data, DType::f32, {in.x.count()}));
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_pieces(ctx, 1, in.x.count(), kElementsPerPiece, stream, [&](int64_t, int64_t begin, int64_t count) {
       const float* average = in.average.as<float>() + begin;

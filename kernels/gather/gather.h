@@ -7,8 +7,8 @@
 //   index (B,M) i32; or (M): the same for every b    y (B,M,..) like x, packed
 //   Rows along another axis, or a table without samples, are a reshape away: (1,N,C).
 // Copies bits: a NaN keeps its payload.
-// backward: dx[b,n] = the sum of dy[b,m] over the m with index[b,m] = n, as ScatterAdd defines it. Nothing is added in an
-//   order that depends on threads.
+// backward: dx[b,n] = the sum of dy[b,m] over the m with index[b,m] = n, as ScatterAdd defines it. Nothing is added in
+//   an order that depends on threads.
 // Deterministic, independent of B. Throws at an index outside -1 .. N-1, and if the shapes do not fit together.
 
 #include "kernels/core/chain_depth.h"
@@ -56,7 +56,9 @@ struct Gather {
     sizes[1] = IndexedRows::entries(in.index);
     return {{in.x.dtype, sizes}};
   }
-  size_t scratch_bytes(const In& in, int) const { return IndexedRows::of(in.x, in.index, in.x.size(1)).scratch_bytes(); }
+  size_t scratch_bytes(const In& in, int) const {
+    return IndexedRows::of(in.x, in.index, in.x.size(1)).scratch_bytes();
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
@@ -96,7 +98,9 @@ struct Gather {
         make({3, 5, 33}, 7, true, DType::u8),
         make({2, 4, 3}, 0, true),
         make({0, 4, 3}, 5, true),
-        Case<Gather>({}, {.name = "adversarial", .in = {adversarial({2, 9, 40}), integers({2, 50}, 0, 8)}, .samples = 2}),
+        Case<Gather>({}, {.name = "adversarial",
+                          .in = {adversarial({2, 9, 40}), integers({2, 50}, 0, 8)},
+                          .samples = 2}),
     };
     for (DType t : {DType::f32, DType::bf16}) {
       list.push_back(make({16, 4096, 256}, 4096, true, t));

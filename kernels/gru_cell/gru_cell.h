@@ -7,8 +7,8 @@
 //
 //   h (R,G,H) f32|bf16    gates (R,G,3H) like h: what a linear layer (G = 1) or BlockLinear gives    h' like h, packed
 //   Last axes contiguous, the others with any strides.
-// Order: elementwise; s = sigmoid(reset), c = tanh(s * candidate), z = sigmoid(update - 1), h' = fma(z, c, (1 - z) * h),
-//   sigmoid as in core/sigmoid.h; rounded once to h'. Deterministic, independent of R.
+// Order: elementwise; s = sigmoid(reset), c = tanh(s * candidate), z = sigmoid(update - 1),
+//   h' = fma(z, c, (1 - z) * h), sigmoid as in core/sigmoid.h; rounded once to h'. Deterministic, independent of R.
 // backward, with s, c and z computed again: dh = (1 - z) dh'; dz = (c - h) dh', dupdate = dz (z (1 - z));
 //   da = (z dh') fma(-c, c, 1), dcandidate = da s, dreset = (da candidate) (s (1 - s)).
 // Source: Hafner et al. 2023, DreamerV3, arXiv:2301.04104; Cho et al. 2014, arXiv:1406.1078.
@@ -25,9 +25,9 @@ struct GruCell {
   struct OutGrad { View h; static constexpr auto names = fields("h"); };
   struct Grad { View h, gates; static constexpr auto names = fields("h", "gates"); };
 
-  // In the order of their error's growth: 1 - s, 1 - z and 1 - c^2 lose relative precision where they near 0. With gates
-  // up to 3 in magnitude by the factors e^3 = 20 (of 4 u: the sigmoid and the difference) and cosh(2.86)^2 = 77 (of 2 u,
-  // and of the 4 u of c's argument).
+  // In the order of their error's growth: 1 - s, 1 - z and 1 - c^2 lose relative precision where they near 0. With
+  // gates up to 3 in magnitude by the factors e^3 = 20 (of 4 u: the sigmoid and the difference) and cosh(2.86)^2 = 77
+  // (of 2 u, and of the 4 u of c's argument).
   static constexpr double kGradient = 16 + 4 * 20 + 2 * 77 + 4 * 2.86;
 
   Shapes infer(const In& in) const {

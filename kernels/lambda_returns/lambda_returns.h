@@ -6,10 +6,10 @@
 //
 //   reward, discount, value (B,T) f32, rows may be strided: trajectory b's steps along a row    bootstrap (B) f32
 //   returns (B,T) f32, packed
-//   reward[b,t] and discount[b,t] belong to the transition from t to t + 1; discount is the probability to continue times
-//   the discount factor. value[b,0] has no effect.
-// Order: mix = fma(lambda, R[t+1], (1 - lambda) * value[t+1]), the last mix is bootstrap itself; R[t] = fma(discount, mix,
-//   reward). So lambda 0 gives one-step targets and lambda 1 discounted sums, exactly.
+//   reward[b,t] and discount[b,t] belong to the transition from t to t + 1; discount is the probability to continue
+//   times the discount factor. value[b,0] has no effect.
+// Order: mix = fma(lambda, R[t+1], (1 - lambda) * value[t+1]), the last mix is bootstrap itself; R[t] = fma(discount,
+//   mix, reward). So lambda 0 gives one-step targets and lambda 1 discounted sums, exactly.
 // backward: g[t] = dR[t] + lambda a[t-1] by fma, a[t] = g[t] discount[t], in ascending t; dreward = g, ddiscount[t] =
 //   g[t] mix[t], dvalue[t+1] = (1 - lambda) a[t], dbootstrap = a[T-1], dvalue[0] = +0.
 // Deterministic, independent of B. Throws if T is 0 or the shapes differ.
@@ -49,8 +49,8 @@ struct LambdaReturns {
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
 
-  // Along T a gradient goes through three roundings a step (a, the fma, lambda's product within it), and a return, which
-  // the discount's gradient contains, through as many.
+  // Along T a gradient goes through three roundings a step (a, the fma, lambda's product within it), and a return,
+  // which the discount's gradient contains, through as many.
   double gradient_k(const In& in) const { return 6 + 6 * double(in.reward.size(1)); }
   Cost cost(const In& in) const { return traffic(5.0 * double(in.reward.count()), in, infer(in)); }
   Cost backward_cost(const In& in) const { return backward_traffic(8.0 * double(in.reward.count()), in, infer(in)); }
@@ -58,7 +58,8 @@ struct LambdaReturns {
   static std::vector<Case<LambdaReturns>> cases() {
     auto make = [](int64_t b, int64_t t, float lambda, int64_t pad = 0, bool bench = false) {
       const Sizes s{b, t};
-      return Case<LambdaReturns>({lambda}, {.name = format("B={},T={},lambda={}{}", b, t, lambda, pad ? ",strided" : ""),
+      return Case<LambdaReturns>({lambda}, {.name = format("B={},T={},lambda={}{}", b, t, lambda,
+                                                           pad ? ",strided" : ""),
                                             .in = {normal(s, 0.1).padded(pad), uniform(s, 0.2, 1).padded(2 * pad),
                                                    normal(s, 1, 2).padded(pad), normal({b}, 1, 2)},
                                             .samples = b && !bench ? int(b) : 1,
@@ -72,7 +73,8 @@ struct LambdaReturns {
     list.push_back(make(5, 1, 0.95f));
     list.back().gradient = false;  // the only value has no effect
     list.push_back(Case<LambdaReturns>({}, {.name = "episodes end",
-                                            .in = {normal({4, 20}), values({4, 20}, {1, 0.997, 1, 0, 0.997, 0.997, 0.5}),
+                                            .in = {normal({4, 20}),
+                                                   values({4, 20}, {1, 0.997, 1, 0, 0.997, 0.997, 0.5}),
                                                    normal({4, 20}), normal({4})},
                                             .samples = 4}));
     list.push_back(Case<LambdaReturns>({}, {.name = "adversarial",

@@ -62,7 +62,8 @@ void backward_rows(Context& ctx, const Mul::In& in, const View& dz_view, const M
   const int axes = Mul::row_axes(in);
   const BlockOffsets a_at(in.a, axes), b_at(in.b, axes);
   const int64_t cols = Mul::row_length(in);
-  ctx.parallel(in.b.count(), std::max<int64_t>(1, kRunPiece / std::max<int64_t>(cols, 1)), [&](int64_t begin, int64_t end) {
+  ctx.parallel(in.b.count(), std::max<int64_t>(1, kRunPiece / std::max<int64_t>(cols, 1)),
+               [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const T *a = at<const T>(in.a, a_at(r)), *dz = at<const T>(dz_view, r * cols);
       if (grad.b)

@@ -11,8 +11,8 @@
 // Order: v by total order (-0 < +0). f is rounded once to f32; f = 0 or v[i] = v[i+1] (infinities too) gives v[i], else
 //   fma(f, v[i+1] - v[i], v[i]).
 //   state' = fma(1 - rate, state, rate * percentile), the product rounded once; the difference in scale rounds once.
-// A NaN among the values makes both percentiles NaN. Where a percentile is NaN or infinite, state' keeps the bits of state,
-// as AdamW keeps its own at a step that is skipped.
+// A NaN among the values makes both percentiles NaN. Where a percentile is NaN or infinite, state' keeps the bits of
+// state, as AdamW keeps its own at a step that is skipped.
 // Forward only. Deterministic.
 // Source: Hafner et al. 2023, DreamerV3, arXiv:2301.04104, equation 11; Hyndman & Fan 1996, quantile definition 7.
 
@@ -36,8 +36,8 @@ struct PercentileEma {
 
   Shapes infer(const In& in) const {
     CHECK(low >= 0 && low <= high && high <= 100 && rate >= 0 && rate <= 1,
-          "percentile_ema: 0 <= low <= high <= 100 and 0 <= rate <= 1 expected, got low={}, high={}, rate={}", low, high,
-          rate);
+          "percentile_ema: 0 <= low <= high <= 100 and 0 <= rate <= 1 expected, got low={}, high={}, rate={}", low,
+          high, rate);
     expect_f32(in.values, in.values.sizes, "percentile_ema: values");
     CHECK(in.values.count() > 0 && in.values.packed(), "percentile_ema: values must be packed and not empty, got {}",
           to_string(in.values));

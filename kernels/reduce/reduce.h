@@ -3,8 +3,8 @@
 //
 //   y[o,c] = sum_i x[o,i,c]                   sum; mean divides it by n
 //   y[o,c] = max_i x[o,i,c] or min_i          and index[o,c] = the lowest i where it stands: argmax, argmin
-//   i counts the n elements of the axes `axis` .. axis + axes - 1 in row-major order, o those of the axes before them, c
-//   those of the axes behind.
+//   i counts the n elements of the axes `axis` .. axis + axes - 1 in row-major order, o those of the axes before them,
+//   c those of the axes behind.
 //
 //   x f32|bf16 of 1 to 6 axes: axes behind packed, reduced axes evenly spaced, axes before with any strides
 //   y like x with size 1 on the reduced axes, packed    index i32 like y, for max and min only

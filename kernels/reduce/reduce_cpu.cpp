@@ -11,8 +11,8 @@ namespace {
 using Layout = Reduce::Layout;
 static_assert(Reduce::kBlock == kRowBlock);
 
-// Rows in blocks of 4096: block(first element, count) gives what a block's elements come to, finish(o, parts, n) takes a
-// row's parts in order. P is at most 8 bytes.
+// Rows in blocks of 4096: block(first element, count) gives what a block's elements come to, finish(o, parts, n) takes
+// a row's parts in order. P is at most 8 bytes.
 template <class T, class P, class Block, class Finish>
 void reduce_rows(Context& ctx, const Layout& l, const View& x, Block&& block, Finish&& finish) {
   const int64_t blocks = (l.n + kRowBlock - 1) / kRowBlock;

@@ -5,8 +5,8 @@
 //
 //   x (B,M,..) f32|bf16|i32|u8, packed from axis 2 on    index (B,M) i32; or (M): the same for every b
 //   y (B,rows,..) like x, packed    rows is a setting: N.
-// Order: for each n a column sum over its m in ascending order: chains of 512 from +0, chunk sums in ascending order, in
-//   f32, rounded once to y. No m: +0. Integers wrap round.
+// Order: for each n a column sum over its m in ascending order: chains of 512 from +0, chunk sums in ascending order,
+//   in f32, rounded once to y. No m: +0. Integers wrap round.
 // backward: dx[b,m] = dy[b, index[b,m]], zeros for -1.
 // Deterministic, independent of B. Throws at an index outside -1 .. rows - 1, and if the shapes do not fit together.
 
@@ -70,7 +70,9 @@ struct ScatterAdd {
         make(4, {2, 0, 3}, true),
         make(4, {0, 5, 3}, true),
         Case<ScatterAdd>({3},
-                         {.name = "adversarial", .in = {adversarial({2, 60, 40}), integers({2, 60}, 0, 2)}, .samples = 2}),
+                         {.name = "adversarial",
+                          .in = {adversarial({2, 60, 40}), integers({2, 60}, 0, 2)},
+                          .samples = 2}),
     };
     for (DType t : {DType::f32, DType::bf16}) {
       list.push_back(make(4096, {16, 4096, 256}, true, t));

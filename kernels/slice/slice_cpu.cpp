@@ -16,12 +16,12 @@ void Slice::backward<kBackend>(Context& ctx, const In& in, const Out&, const Out
   if (!grad.x) return;
   const int a = axis_of(in.x.rank());
   if (step == 1) {  // every element is written once
-    clear_view(ctx, grad.x.slice(a, 0, begin));
-    clear_view(ctx, grad.x.slice(a, begin + length, in.x.size(a) - begin - length));
+    clear_view(ctx, grad.x.slice(a, 0, begin), grad.x);
+    clear_view(ctx, grad.x.slice(a, begin + length, in.x.size(a) - begin - length), grad.x);
   } else {
     clear_view(ctx, grad.x);
   }
-  copy_view(ctx, dy.y, part_of(grad.x));
+  copy_view(ctx, dy.y, part_of(grad.x), grad.x);
 }
 
 }  // namespace dr
