@@ -3,6 +3,8 @@
 // exist and what is named here must be complete: a missing piece is a compile error that names it.
 
 #include "kernels/adaln/adaln.h"
+#include "kernels/adaln_linear/adaln_linear.h"
+#include "kernels/adaln_mlp/adaln_mlp.h"
 #include "kernels/adamw/adamw.h"
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
@@ -82,6 +84,8 @@ struct OpList {};
 
 using AllOps = OpList<
     AdaLN,
+    AdaLNLinear,
+    AdaLNMlp,
     AdamW,
     Add,
     Attention,

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/adaln_linear/adaln_linear.h"
+#include "kernels/adaln_mlp/adaln_mlp.h"
+#include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/core/backends.h"
 #include "kernels/core/any_op.h"
@@ -135,6 +138,88 @@ TEST_P(TransformerFusion, RotaryScoresDependOnDistances) {
     for (int64_t t = 1; t + distance < length; t++)
       EXPECT_NEAR(score(t, t + distance), score(0, distance), 1e-4) << distance;
   EXPECT_GT(std::abs(score(0, 0) - score(0, 3)), 1e-2) << "the rotation should show";
+}
+
+// Frames of 190 rows, of which chunks of 512 rows of a leaf cut some; channels and hidden units in two chunks each.
+constexpr int64_t F = 6, R = F * 190, C = 520, M = 530;
+
+TEST_P(TransformerFusion, AdaLNLinearIsAdaLNThenLinear) {
+  Tensor x({R, C}, 1, 3), shift({F, C}, 2), scale({F, C}, 3, 0.5f), w({M, C}, 4, 0.1f), b({M}, 5), dy({R, M}, 6);
+  for (Norm norm : {Norm::layer, Norm::rms}) {
+    const bool centred = norm == Norm::layer;
+    Tensor y({R, M}), mean({R}), rstd({R}), dx({R, C}), dshift({F, C}), dscale({F, C}), dw({2, M, C}), db({2, M});
+    const AdaLNLinear op{.norm = norm};
+    const AdaLNLinear::In in{x.view, shift.view, scale.view, w.view, b.view};
+    const AdaLNLinear::Out out{y.view, centred ? mean.view : View(), rstd.view};
+    run_forward(ctx_, op, in, out);
+    run_backward(ctx_, op, in, out, {dy.view}, {dx.view, dshift.view, dscale.view, dw.view, db.view});
+
+    Tensor a({R, C}), y2({R, M}), mean2({R}), rstd2({R}), da({R, C}), dx2({R, C}), dshift2({F, C}), dscale2({F, C}),
+        dw2({2, M, C}), db2({2, M});
+    const AdaLN adaln{.norm = norm};
+    const AdaLN::Out saved{a.view, centred ? mean2.view : View(), rstd2.view};
+    run_forward(ctx_, adaln, {x.view, shift.view, scale.view}, saved);
+    run_forward(ctx_, Linear{}, {a.view, w.view, b.view}, {y2.view});
+    run_backward(ctx_, Linear{}, {a.view, w.view, b.view}, {y2.view}, {dy.view}, {da.view, dw2.view, db2.view});
+    run_backward(ctx_, adaln, {x.view, shift.view, scale.view}, saved, {da.view},
+                 {dx2.view, dshift2.view, dscale2.view});
+    expect_same_bits(y, y2, "y");
+    expect_same_bits(mean, mean2, "mean");
+    expect_same_bits(rstd, rstd2, "rstd");
+    expect_same_bits(dx, dx2, "dx");
+    expect_same_bits(dshift, dshift2, "dshift");
+    expect_same_bits(dscale, dscale2, "dscale");
+    expect_same_bits(dw, dw2, "dweight");
+    expect_same_bits(db, db2, "dbias");
+  }
+}
+
+TEST_P(TransformerFusion, AdaLNMlpIsItsPartsInTurn) {
+  Tensor x({R, C}, 1, 3), shift({F, C}, 2), scale({F, C}, 3, 0.5f), gate({F, C}, 4), up({M, C}, 5, 0.1f), up_b({M}, 6),
+      down({C, M}, 7, 0.1f), down_b({C}, 8), dy({R, C}, 9);
+  for (Norm norm : {Norm::layer, Norm::rms}) {
+    const bool centred = norm == Norm::layer;
+    Tensor y({R, C}), mean({R}), rstd({R}), pre({R, M}), h({R, C});
+    Tensor dx({R, C}), dshift({F, C}), dscale({F, C}), dgate({F, C}), dup({2, M, C}), dup_b({2, M}), ddown({2, C, M}),
+        ddown_b({2, C});
+    const AdaLNMlp op{.norm = norm};
+    const AdaLNMlp::In in{x.view,  shift.view, scale.view, gate.view,
+                          up.view, up_b.view,  down.view,  down_b.view};
+    const AdaLNMlp::Out out{y.view, centred ? mean.view : View(), rstd.view, pre.view, h.view};
+    run_forward(ctx_, op, in, out);
+    run_backward(ctx_, op, in, out, {dy.view},
+                 {dx.view, dshift.view, dscale.view, dgate.view, dup.view, dup_b.view, ddown.view, ddown_b.view});
+
+    const AdaLN adaln{.norm = norm};
+    Tensor n({R, C}), mean2({R}), rstd2({R}), a({R, M}), pre2({R, M}), y2({R, C}), h2({R, C});
+    const AdaLN::In adaln_in{x.view, shift.view, scale.view};
+    const AdaLN::Out adaln_out{n.view, centred ? mean2.view : View(), rstd2.view};
+    const LinearGelu::In up_in{n.view, up.view, up_b.view};
+    const LinearGatedResidual::In down_in{a.view, down.view, down_b.view, gate.view, x.view};
+    run_forward(ctx_, adaln, adaln_in, adaln_out);
+    run_forward(ctx_, LinearGelu{}, up_in, {a.view, pre2.view});
+    run_forward(ctx_, LinearGatedResidual{}, down_in, {y2.view, h2.view});
+    Tensor da({R, M}), dn({R, C}), dx2({R, C}), dround({R, C}), dshift2({F, C}), dscale2({F, C}), dgate2({F, C}),
+        dup2({2, M, C}), dup_b2({2, M}), ddown2({2, C, M}), ddown_b2({2, C});
+    run_backward(ctx_, LinearGatedResidual{}, down_in, {y2.view, h2.view}, {dy.view},
+                 {da.view, ddown2.view, ddown_b2.view, dgate2.view, dround.view});
+    run_backward(ctx_, LinearGelu{}, up_in, {a.view, pre2.view}, {da.view}, {dn.view, dup2.view, dup_b2.view});
+    run_backward(ctx_, adaln, adaln_in, adaln_out, {dn.view}, {dx2.view, dshift2.view, dscale2.view});
+    run_forward(ctx_, Add{}, {dround.view, dx2.view}, {dx2.view});
+    expect_same_bits(y, y2, "y");
+    expect_same_bits(mean, mean2, "mean");
+    expect_same_bits(rstd, rstd2, "rstd");
+    expect_same_bits(pre, pre2, "pre");
+    expect_same_bits(h, h2, "h");
+    expect_same_bits(dx, dx2, "dx");
+    expect_same_bits(dshift, dshift2, "dshift");
+    expect_same_bits(dscale, dscale2, "dscale");
+    expect_same_bits(dgate, dgate2, "dgate");
+    expect_same_bits(dup, dup2, "dup");
+    expect_same_bits(dup_b, dup_b2, "dup_bias");
+    expect_same_bits(ddown, ddown2, "ddown");
+    expect_same_bits(ddown_b, ddown_b2, "ddown_bias");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TransformerFusion,

@@ -1,5 +1,5 @@
 #include "kernels/adaln/adaln.h"
-#include "kernels/core/row_stats.h"
+#include "kernels/adaln/modulation.h"
 
 namespace dr {
 
@@ -8,14 +8,9 @@ using namespace DR_ISA;
 template <>
 void AdaLN::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const int64_t rows = RowGroups(in.shift.size(0), in.x.size(0), 0).rows;  // of a frame
-  auto gain = [&](int64_t r) {
-    return [p = row_of<const float>(in.scale, r / rows)](int64_t i, auto n) { return splat(1.f) + load_n(p + i, n); };
-  };
-  auto shift = [&](int64_t r) {
-    return [p = row_of<const float>(in.shift, r / rows)](int64_t i, auto n) { return load_n(p + i, n); };
-  };
-  with_float_type(in.x.dtype,
-                  [&]<class T>(T*) { norm_forward<T>(ctx, in.x, eps, gain, shift, out.y, out.mean, out.rstd); });
+  with_float_type(in.x.dtype, [&]<class T>(T*) {
+    norm_forward<T>(ctx, in.x, eps, gain_of(in.scale, rows), shift_of(in.shift, rows), out.y, out.mean, out.rstd);
+  });
 }
 
 template <>
@@ -24,12 +19,7 @@ void AdaLN::backward<kBackend>(Context& ctx, const In& in, const Out& saved, con
   const NormBackward v{.x = in.x, .mean = saved.mean, .rstd = saved.rstd, .dy = dy.y,
                        .dx = grad.x, .dshift = grad.shift, .dgain = grad.scale,
                        .groups = RowGroups(in.shift.size(0), in.x.size(0), in.x.size(1))};
-  auto gain = [&](int64_t r) {
-    return [p = row_of<const float>(in.scale, r / v.groups.rows)](int64_t i, auto n) {
-      return splat(1.f) + load_n(p + i, n);
-    };
-  };
-  with_float_type(in.x.dtype, [&]<class T>(T*) { norm_backward<T>(ctx, v, gain); });
+  with_float_type(in.x.dtype, [&]<class T>(T*) { norm_backward<T>(ctx, v, gain_of(in.scale, v.groups.rows)); });
 }
 
 }  // namespace dr

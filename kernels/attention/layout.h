@@ -1,29 +1,12 @@
 #pragma once
 // Scratch memory of one thread that works on one head, the same for every instruction set: vectors of 16 lanes at most.
 
-#include <cstdint>
-
 #include "kernels/attention/frame_mask.h"
+#include "kernels/core/carver.h"
 
 namespace dr {
 
 inline constexpr int64_t kMaxHeadWidth = 256;
-inline constexpr int64_t kLine = 16;  // floats of a cache line
-
-constexpr int64_t whole_lines(int64_t floats) { return (floats + kLine - 1) / kLine * kLine; }
-
-// Hands out pieces of a buffer; from null it only counts.
-struct Carver {
-  float* base = nullptr;
-  int64_t used = 0;
-
-  float* take(int64_t floats) {
-    float* p = base ? base + used : nullptr;
-    used += whole_lines(floats);
-    return p;
-  }
-  size_t bytes() const { return size_t(used) * sizeof(float); }
-};
 
 struct HeadShape {
   int64_t tokens = 0;  // S: tokens of a frame

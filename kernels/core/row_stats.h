@@ -1,6 +1,6 @@
 #pragma once
-// Normalised rows, the common part of AdaLN, LayerNorm and RmsNorm: y = fma(xhat, gain, shift), xhat = (x - mean) rstd, where
-// gain and shift are the op's business. A row is read from memory once, and from the first cache in its further passes;
+// Normalised rows, the common part of AdaLN, LayerNorm and RmsNorm: y = fma(xhat, gain, shift), xhat = (x - mean) rstd,
+// where gain and shift are the op's business. A row is read from memory once, and from the first cache in its further passes;
 // the next row is prefetched meanwhile, since no hardware prefetcher looks past the passes over this one.
 // Last include of a `_cpu.cpp`, as simd.h.
 
@@ -52,8 +52,18 @@ struct PerColumn {
   }
 };
 
-// gain(r) and shift(r) give a row's function (i, n) -> f32v. An absent mean: not centred (its value is 0).
-template <class T, class Gain, class Shift>
+// y = fma(xhat, gain, shift) of one row.
+template <class T, class TY, class Gain, class Shift>
+DR_INLINE void norm_row(const T* x, TY* y, int64_t cols, float mean, float rstd, const Gain& gain, const Shift& shift,
+                        bool stream) {
+  const f32v m = splat(mean), rs = splat(rstd);
+  for_vectors(cols, [&](int64_t i, auto n) {
+    put(y + i, fma((load_n(x + i, n) - m) * rs, gain(i, n), shift(i, n)), n, stream);
+  });
+}
+
+// gain(r) and shift(r) give a row's function (i, n) -> f32v. An absent mean: not centred (its value is 0). y holds TY.
+template <class T, class TY = T, class Gain, class Shift>
 void norm_forward(Context& ctx, const View& x_view, float eps, Gain&& gain, Shift&& shift, const View& y_view,
                   const View& mean_out, const View& rstd_out) {
   const int64_t cols = x_view.size(1);
@@ -62,7 +72,6 @@ void norm_forward(Context& ctx, const View& x_view, float eps, Gain&& gain, Shif
   ctx.parallel(x_view.size(0), kRowsPerPiece, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const T* x = row_of<const T>(x_view, r);
-      T* y = row_of<T>(y_view, r);
       const float mean = centre ? row_sum(x, cols) / count : 0.f;
       const f32v m = splat(mean);
       const T* next = x + x_view.stride(0);  // a prefetch past the end does nothing
@@ -72,11 +81,7 @@ void norm_forward(Context& ctx, const View& x_view, float eps, Gain&& gain, Shif
         __builtin_prefetch(next + i);
       });
       const float rstd = rsqrt(square / count + eps);
-      const f32v rs = splat(rstd);
-      const auto g = gain(r);
-      const auto s = shift(r);
-      for_vectors(
-          cols, [&](int64_t i, auto n) { put(y + i, fma((load_n(x + i, n) - m) * rs, g(i, n), s(i, n)), n, stream); });
+      norm_row(x, row_of<TY>(y_view, r), cols, mean, rstd, gain(r), shift(r), stream);
       if (centre) mean_out.as<float>()[r] = mean;
       rstd_out.as<float>()[r] = rstd;
     }
@@ -84,15 +89,29 @@ void norm_forward(Context& ctx, const View& x_view, float eps, Gain&& gain, Shif
   });
 }
 
-// What backward reads and writes; dshift and dgain are (groups, C) f32. mean, dx, dshift, dgain may be absent.
+// y again, from the saved statistics.
+template <class T, class TY, class Gain, class Shift>
+void norm_again(Context& ctx, const View& x, const View& mean, const View& rstd, Gain&& gain, Shift&& shift,
+                const View& y) {
+  ctx.parallel(x.size(0), kRowsPerPiece, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++)
+      norm_row(row_of<const T>(x, r), row_of<TY>(y, r), x.size(1), mean ? mean.as<float>()[r] : 0.f,
+               rstd.as<float>()[r], gain(r), shift(r), false);
+  });
+}
+
+// What backward reads and writes; dshift and dgain are (groups, C) f32. mean, residual, dx, dshift, dgain may be
+// absent.
 struct NormBackward {
   View x, mean, rstd, dy;
   View dx, dshift, dgain;
   RowGroups groups;
+  View residual{};  // added to dx: the gradient of x on its way round the normalisation
 };
 
 // One row: g = dy * gain; dx = rstd * ((g - sum(g)/C) - xhat * (sum(g * xhat)/C)); dshift += dy; dgain += dy * xhat.
-template <class T, class Gain>
+// x, residual and dx hold T, dy holds TD.
+template <class T, class TD = T, class Gain>
 void norm_backward(Context& ctx, const NormBackward& v, Gain&& gain) {
   const int64_t cols = v.groups.cols;
   const float count = float(cols);
@@ -100,7 +119,8 @@ void norm_backward(Context& ctx, const NormBackward& v, Gain&& gain) {
   const float *mean = centre ? v.mean.as<float>() : nullptr, *rstd = v.rstd.as<float>();
 
   auto columns = [&](int64_t r, int64_t begin, int64_t end, const Sums<2>& sums) {
-    const T *x = row_of<const T>(v.x, r) + begin, *dy = row_of<const T>(v.dy, r) + begin;
+    const T* x = row_of<const T>(v.x, r) + begin;
+    const TD* dy = row_of<const TD>(v.dy, r) + begin;
     const f32v m = splat(centre ? mean[r] : 0.f), rs = splat(rstd[r]);
     const auto [dshift, dgain] = sums;
     for_vectors(end - begin, [&, dshift = dshift, dgain = dgain](int64_t i, auto n) {
@@ -111,11 +131,13 @@ void norm_backward(Context& ctx, const NormBackward& v, Gain&& gain) {
   };
   auto row = [&](int64_t r, const Sums<2>& sums) {
     if (v.dx) {
-      const T *x = row_of<const T>(v.x, r), *dy = row_of<const T>(v.dy, r);
+      const T *x = row_of<const T>(v.x, r), *residual = v.residual ? row_of<const T>(v.residual, r) : nullptr;
+      const TD* dy = row_of<const TD>(v.dy, r);
       T* dx = row_of<T>(v.dx, r);
       const f32v m = splat(centre ? mean[r] : 0.f), rs = splat(rstd[r]);
       const auto weight = gain(r);
-      const T *next_x = x + v.x.stride(0), *next_dy = dy + v.dy.stride(0);
+      const T* next_x = x + v.x.stride(0);
+      const TD* next_dy = dy + v.dy.stride(0);
       const auto [sum_g, sum_gx] = row_reduce2(cols, [&](f32v& a, f32v& b, int64_t i, auto n) {
         const f32v g = load_n(dy + i, n) * weight(i, n), xhat = (load_n(x + i, n) - m) * rs;
         a += keep(g, n);
@@ -126,7 +148,8 @@ void norm_backward(Context& ctx, const NormBackward& v, Gain&& gain) {
       const bool both = dshift && dgain;
       for_vectors(cols, [&, dshift = dshift, dgain = dgain](int64_t i, auto n) {
         const f32v d = load_n(dy + i, n), xhat = (load_n(x + i, n) - m) * rs;
-        put(dx + i, rs * fma(-xhat, mean_gx, d * weight(i, n) - mean_g), n, stream);
+        const f32v own = rs * fma(-xhat, mean_gx, d * weight(i, n) - mean_g);
+        put(dx + i, residual ? load_n(residual + i, n) + own : own, n, stream);
         if (both) {
           store_n(dshift + i, load_n(dshift + i, n) + d, n);
           store_n(dgain + i, fma(d, xhat, load_n(dgain + i, n)), n);

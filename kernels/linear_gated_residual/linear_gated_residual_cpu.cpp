@@ -1,29 +1,12 @@
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear/linear_kernels.h"
+#include "kernels/linear_gated_residual/residual_beside.h"
 
 namespace dr {
 namespace DR_ISA {
 namespace {
 
 constexpr int64_t kRowsPerPiece = 8;  // of parallel work: 8 rows of 768 are a few microseconds
-
-// The GEMM's own output is h; y is written beside it, tile by tile.
-template <class Bias, class T>
-struct ResidualBeside {
-  Bias add_bias;
-  const T* residual;
-  T* y;
-  const float* gate;
-  int64_t residual_stride, y_stride, gate_stride, rows_per_frame;
-
-  template <class N>
-  DR_INLINE f32v operator()(int64_t row, int64_t column, f32v value, N n) const {
-    const f32v h = add_bias(row, column, value, n);
-    const f32v g = load_n(gate + row / rows_per_frame * gate_stride + column, n);
-    store_n(y + row * y_stride + column, fma(g, h, load_n(residual + row * residual_stride + column, n)), n);
-    return h;
-  }
-};
 
 }  // namespace
 }  // namespace DR_ISA
@@ -41,7 +24,7 @@ void LinearGatedResidual::forward<kBackend>(Context& ctx, const In& in, const Ou
           ctx, in.x, in.weight, out.h,
           ResidualBeside<decltype(add_bias), T>{add_bias, static_cast<const T*>(in.residual.data),
                                                 static_cast<T*>(out.y.data), static_cast<const float*>(in.gate.data),
-                                                residual.stride, y.stride, in.gate.stride(0), rows_per_frame});
+                                                residual.stride, y.stride, in.gate.stride(0), rows_per_frame, 0});
     });
   });
 }

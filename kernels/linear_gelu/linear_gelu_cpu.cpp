@@ -1,27 +1,12 @@
 #include "kernels/linear_gelu/linear_gelu.h"
-#include "kernels/gelu/gelu_math.h"
 #include "kernels/linear/linear_kernels.h"
+#include "kernels/linear_gelu/gelu_beside.h"
 
 namespace dr {
 namespace DR_ISA {
 namespace {
 
 constexpr int64_t kRowsPerPiece = 4;  // of parallel work: 4 rows of 3072 are about ten microseconds
-
-// The GEMM's own output is pre; y is written beside it, tile by tile.
-template <class Bias, class TY>
-struct GeluBeside {
-  Bias add_bias;
-  TY* y;
-  int64_t stride;
-
-  template <class N>
-  DR_INLINE f32v operator()(int64_t row, int64_t column, f32v value, N n) const {
-    const f32v pre = add_bias(row, column, value, n);
-    store_n(y + row * stride + column, gelu_tanh(pre), n);
-    return pre;
-  }
-};
 
 }  // namespace
 }  // namespace DR_ISA
