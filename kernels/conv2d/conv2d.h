@@ -158,6 +158,7 @@ struct Conv2d {
     add(same(3, 2), Shape{2, 6, 5, 6, 7, 3, 3}, 2, b16, f32, true, 3);
     add(Conv2d{{2, 2}, {0, 0, 1, 1}, {}, 1}, Shape{2, 6, 8, 3, 5, 3, 3}, 2);     // the padding of an image autoencoder
     add(Conv2d{{1, 1}, {2, 2, 2, 2}, {2, 2}, 1}, Shape{2, 6, 7, 3, 5, 3, 3}, 2);
+    for (int64_t c : {8, 16}) add(same(5), Shape{2, 3, 6, c, 3, 5, 5}, 2);  // taps in the padding where a panel ends
     add(Conv2d{{2, 3}, {3, 1, 0, 4}, {3, 2}, 1}, Shape{2, 9, 8, 3, 4, 2, 3}, 2);  // nothing divides anything
     add(Conv2d{{2, 2}, {2, 2, 2, 2}, {2, 2}, 1}, Shape{1, 7, 7, 2, 3, 3, 3}, 1);  // only one phase of dx has taps
     add(Conv2d{{3, 3}, {}, {}, 1}, Shape{2, 8, 9, 3, 5, 2, 2}, 2);                // inputs that nobody reads

@@ -13,6 +13,7 @@ namespace dr::DR_ISA {
 // floats past the end of each row are overwritten.
 template <class T>
 DR_INLINE void copy_rows(int64_t rows, int64_t count, const T* from, int64_t from_step, float* to, int64_t to_step) {
+  if (count <= 0) return;
   if (!from) {
     for (int64_t r = 0; r < rows; r++)
       for (int64_t i = 0; i < count; i += W) store(to + r * to_step + i, f32v{});
