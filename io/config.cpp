@@ -28,6 +28,8 @@ namespace dr {
 namespace {
 
 constexpr uint64_t kFileLimit = 64 << 10;  // bytes
+// toml++ walks nested tables by recursion and limits the nesting of values, but not that of dotted keys.
+constexpr int64_t kDotLimit = 2000;
 
 std::string_view kind_of(const toml::node& node) {
   switch (node.type()) {
@@ -104,6 +106,9 @@ std::string_view name_of(SettingKind kind) {
 
 std::vector<ConfigValue> parse_config(std::string_view text, const std::string& name,
                                       const std::vector<Setting>& settings) {
+  const int64_t dots = std::count(text.begin(), text.end(), '.');
+  CHECK(dots <= kDotLimit, "{}: holds {} dots, by which keys could nest that deep; accepted: up to {}", name, dots,
+        kDotLimit);
   toml::table table;
   try {
     table = toml::parse(text);

@@ -1,9 +1,10 @@
 #include "model/transformer_block.h"
 
+#include "kernels/adaln_linear/adaln_linear.h"
+#include "kernels/adaln_mlp/adaln_mlp.h"
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
-#include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/qk_norm_rotary/qk_norm_rotary.h"
 #include "kernels/silu/silu.h"
 
@@ -40,11 +41,13 @@ Tensor TransformerBlock::apply(Tape& tape, const Tensor& x, const Tensor& condit
   const Tensor per_frame = tape.reshape(condition, {batch * condition.size(1), c});
   const Tensor m = tape.apply(Linear{}, tape.apply(Silu{}, per_frame), modulation_.weight, modulation_.bias);
   const auto modulation = [&](int64_t part) { return tape.slice(m, 1, part * c, c); };
-  const AdaLN norm{.eps = options_.norm_eps, .norm = options_.norm};
+  const float eps = options_.norm_eps;
+  const Norm norm = options_.norm;
 
   const Tensor h = tape.reshape(x, {rows, c});
-  const Tensor n1 = tape.apply(norm, h, modulation(0), modulation(1));
-  const Tensor qkv = tape.reshape(tape.apply(Linear{}, n1, qkv_.weight, qkv_.bias), {batch, length, 3, heads, width});
+  const Tensor qkv = tape.reshape(tape.apply(AdaLNLinear{.eps = eps, .norm = norm}, h, modulation(0), modulation(1),
+                                             qkv_.weight, qkv_.bias),
+                                  {batch, length, 3, heads, width});
   const auto part = [&](int64_t i) { return tape.reshape(tape.slice(qkv, 2, i, 1), {batch, length, heads, width}); };
   const auto [q, k, q_rstd, k_rstd] =
       tape.apply_all(QkNormRotary{.eps = options_.qk_norm_eps}, part(0), part(1), q_norm_, k_norm_, cos, sin);
@@ -52,9 +55,8 @@ Tensor TransformerBlock::apply(Tape& tape, const Tensor& x, const Tensor& condit
   const Tensor h1 = tape.apply(LinearGatedResidual{}, tape.reshape(a, {rows, c}), out_.weight, out_.bias,
                                modulation(2), h);
 
-  const Tensor n2 = tape.apply(norm, h1, modulation(3), modulation(4));
-  const Tensor up = tape.apply(LinearGelu{}, n2, up_.weight, up_.bias);
-  const Tensor y = tape.apply(LinearGatedResidual{}, up, down_.weight, down_.bias, modulation(5), h1);
+  const Tensor y = tape.apply(AdaLNMlp{.eps = eps, .norm = norm}, h1, modulation(3), modulation(4), modulation(5),
+                              up_.weight, up_.bias, down_.weight, down_.bias);
   return tape.reshape(y, x.sizes());
 }
 

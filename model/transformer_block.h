@@ -1,6 +1,6 @@
 #pragma once
-// One block of the diffusion transformer of our own presets: attention and a multilayer perceptron, each behind adaptive
-// normalisation and before a gate, all three from a conditioning vector per frame.
+// One block of the diffusion transformer of our own presets: attention and a multilayer perceptron, each behind
+// adaptive normalisation and before a gate, with shift, scale and gate from a conditioning vector per frame.
 //
 //   m = linear(silu(condition))                       (B T, 6C): shift, scale, gate of attention, then of the MLP
 //   q, k, v = linear(adaln(x, shift1, scale1))
@@ -13,6 +13,8 @@
 // Parameters, beneath the block's name: modulation.{weight,bias}, zero at first, so that a new block is the identity
 // (adaLN-Zero); attention.qkv.{weight,bias}, [q | k | v] with the heads contiguous inside each;
 // attention.{q_norm,k_norm}.weight (D); attention.out.{weight,bias}; mlp.up.{weight,bias}; mlp.down.{weight,bias}.
+// Attention and MLP keep little for backward: see kernels/adaln_linear and kernels/adaln_mlp. The bits are those of
+// AdaLN, Linear, RmsNorm, Rotary, Attention, LinearGelu and LinearGatedResidual in turn.
 // Source: Peebles & Xie 2023, arXiv:2212.09748, section 3.2; conditioning per frame as in Goff et al. 2025,
 //   arXiv:2504.19077, section 4.2.1.
 

@@ -6,8 +6,8 @@
 namespace dr {
 
 size_t Arena::size_class(size_t bytes) {
-  // Multiples of 64 up to 1 KB, then eight classes per power of two.
-  const size_t step = bytes <= 1024 ? 64 : std::bit_floor(bytes - 1) / 8;
+  // Multiples of 64 up to 4 KB, then 32 classes per power of two.
+  const size_t step = bytes <= 2048 ? 64 : std::bit_floor(bytes - 1) / 32;
   return std::max<size_t>(1, (bytes + step - 1) / step) * step;
 }
 

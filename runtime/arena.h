@@ -32,7 +32,7 @@ class Arena {
 
   Device& device() const { return *device_; }
 
-  // At least `bytes` (a multiple of 64; at most an eighth more than asked for), rounded so that near sizes share
+  // At least `bytes` (a multiple of 64; at most a 32nd more than asked for), rounded so that near sizes share
   // blocks.
   static size_t size_class(size_t bytes);
 

@@ -65,10 +65,15 @@ TEST(ConfigFile, RefusesBadToml) {
 }
 
 TEST(ConfigFile, DeepNestingDoesNotExhaustTheStack) {
-  std::string deep = "a";
-  while (deep.size() < 65'000) deep += ".a";
-  refused(deep + " = 1");
-  refused("[" + deep + "]");
+  const auto deep = [](size_t parts) {
+    std::string key = "a";
+    for (size_t i = 1; i < parts; i++) key += ".a";
+    return key;
+  };
+  EXPECT_EQ(refused(deep(2001) + " = 1"), "f:1: unknown key 'a'; the nearest valid one is 'lr'");
+  EXPECT_EQ(refused("[" + deep(2001) + "]"), "f:1: unknown key 'a'; the nearest valid one is 'lr'");
+  EXPECT_TRUE(holds(refused(deep(2002) + " = 1"), "f: holds 2001 dots"));
+  EXPECT_TRUE(holds(refused(deep(32'000) + " = 1"), "accepted: up to 2000"));
   refused("x = " + std::string(30'000, '[') + std::string(30'000, ']'));
   refused("x = " + std::string(60'000, '{'));
 }

@@ -5,9 +5,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "io/file.h"
 #include "kernels/core/check.h"
 
 namespace dr::test {
@@ -46,6 +48,17 @@ class Folder {
  private:
   std::string path_;
 };
+
+// Bytes as a file called "f" that lives as long as anything read from it.
+inline FileBytes in_memory(std::string_view bytes) {
+  struct Owned {
+    explicit Owned(std::string_view b) : bytes(b), file("f", bytes) {}
+    std::string bytes;
+    MappedFile file;
+  };
+  const auto owned = std::make_shared<Owned>(bytes);
+  return {owned, &owned->file};
+}
 
 // The message of the dr::Error that f throws. Any other exception, or none, fails the test; so does a second line.
 template <class F>

@@ -26,7 +26,7 @@ std::string file_of(std::string header, std::string_view data, int major = 1) {
 std::string header_of(std::string_view descr, std::string_view shape, std::string_view order = "False") {
   return format("{{'descr': '{}', 'fortran_order': {}, 'shape': {}, }}", descr, order, shape);
 }
-StoredArray parse(std::string_view bytes) { return parse_npy(std::make_shared<MappedFile>("f", bytes)); }
+StoredArray parse(std::string_view bytes) { return parse_npy(in_memory(bytes)); }
 std::string refused(std::string_view bytes) {
   return error_of([&] { parse(bytes); });
 }

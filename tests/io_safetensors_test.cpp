@@ -22,7 +22,7 @@ std::string with_header(std::string_view header, size_t data_bytes) {
   return s;
 }
 
-SafeTensors parse(std::string_view bytes) { return SafeTensors(std::make_shared<MappedFile>("f", bytes)); }
+SafeTensors parse(std::string_view bytes) { return SafeTensors(in_memory(bytes)); }
 std::string refused(std::string_view bytes) {
   return error_of([&] { parse(bytes); });
 }

@@ -4,7 +4,16 @@
 
 #include <numbers>
 
+#include "kernels/adaln/adaln.h"
+#include "kernels/add/add.h"
+#include "kernels/attention/attention.h"
+#include "kernels/linear/linear.h"
+#include "kernels/linear_gated_residual/linear_gated_residual.h"
+#include "kernels/linear_gelu/linear_gelu.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rotary/rotary.h"
 #include "kernels/rotary_table/rotary_table.h"
+#include "kernels/silu/silu.h"
 #include "model/transformer_block.h"
 #include "tests/runtime_test_ops.h"
 
@@ -258,6 +267,51 @@ TEST(TransformerBlock, ASampleAloneHasTheSameBits) {
   }
 }
 
+// The block from ops that each do one thing: the same bits, forward and backward.
+TEST(TransformerBlock, EqualsItsPartsInTurn) {
+  Runtime r({.threads = 2});
+  const Shape s{.batch = 2, .frames = 5, .tokens = 7, .channels = 40, .heads = 2, .hidden = 70};
+  Step fused(r, s);
+  fused.run(2);
+
+  Step parts(r, s);
+  Tape tape(r, {.leaves = 2});
+  parts.parameters.watch(tape);
+  tape.watch(parts.x);
+  tape.watch(parts.condition);
+  const auto p = [&](const char* name) { return parts.parameters.at(format("block.{}", name)).value; };
+  const int64_t c = s.channels, rows = s.batch * s.length();
+  const Tensor act = tape.apply(Silu{}, tape.reshape(parts.condition, {s.batch * s.frames, c}));
+  const Tensor m = tape.apply(Linear{}, act, p("modulation.weight"), p("modulation.bias"));
+  const auto modulation = [&](int64_t i) { return tape.slice(m, 1, i * c, c); };
+  const Tensor h = tape.reshape(parts.x, {rows, c});
+  const Tensor n1 = tape.apply(AdaLN{}, h, modulation(0), modulation(1));
+  const Tensor qkv = tape.reshape(tape.apply(Linear{}, n1, p("attention.qkv.weight"), p("attention.qkv.bias")),
+                                  {s.batch, s.length(), 3, s.heads, s.width()});
+  const auto heads = [&](int64_t i) {
+    return tape.reshape(tape.slice(qkv, 2, i, 1), {s.batch, s.length(), s.heads, s.width()});
+  };
+  // RmsNorm takes rows evenly apart; those of a slice of qkv are not. Adding zero copies them.
+  const auto turned = [&](int64_t i, const char* weight) {
+    const Tensor x = tape.apply(Add{}, heads(i), r.zeros(DType::f32, heads(i).sizes()));
+    const Tensor n = tape.apply(RmsNorm{}, tape.reshape(x, {rows * s.heads, s.width()}), p(weight));
+    return tape.apply(Rotary{}, tape.reshape(n, heads(i).sizes()), parts.cos, parts.sin);
+  };
+  const Tensor q = turned(0, "attention.q_norm.weight"), k = turned(1, "attention.k_norm.weight");
+  const Tensor a = tape.apply(Attention{.mask = s.mask()}, q, k, heads(2));
+  const Tensor h1 = tape.apply(LinearGatedResidual{}, tape.reshape(a, {rows, c}), p("attention.out.weight"),
+                               p("attention.out.bias"), modulation(2), h);
+  const Tensor n2 = tape.apply(AdaLN{}, h1, modulation(3), modulation(4));
+  const Tensor up = tape.apply(LinearGelu{}, n2, p("mlp.up.weight"), p("mlp.up.bias"));
+  parts.y = tape.reshape(
+      tape.apply(LinearGatedResidual{}, up, p("mlp.down.weight"), p("mlp.down.bias"), modulation(5), h1),
+      parts.x.sizes());
+  tape.backward(parts.y, parts.dy);
+  parts.dx = tape.gradient(parts.x), parts.dcondition = tape.gradient(parts.condition);
+  parts.gradients = parts.parameters.gradients(tape);
+  EXPECT_EQ(fused.bits(), parts.bits());
+}
+
 TEST(TransformerBlock, IsTheIdentityAtFirst) {
   Runtime r({.threads = 1});
   Step step(r, {});
@@ -269,7 +323,8 @@ TEST(TransformerBlock, RefusesWhatDoesNotFit) {
   Runtime r({.threads = 1});
   Step step(r, {});
   Tape tape(r);
-  EXPECT_TRUE(refuses([&] { step.block.apply(tape, step.condition, step.x, step.cos, step.sin); }, "frames in 4 tokens"));
+  EXPECT_TRUE(
+      refuses([&] { step.block.apply(tape, step.condition, step.x, step.cos, step.sin); }, "frames in 4 tokens"));
   Parameters p(r);
   EXPECT_TRUE(refuses([&] { TransformerBlock(p, "b", {.channels = 10, .heads = 3}); }, "do not divide into 3 heads"));
 }

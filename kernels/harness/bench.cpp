@@ -40,6 +40,10 @@ struct Set {  // everything one call touches
   }
 };
 
+constexpr double kCacheBytes = 32e6;  // beyond the private caches of two cores; larger calls rotate their inputs
+
+}  // namespace
+
 Timing summarise(std::vector<double>& us, const Cost& cost) {
   std::sort(us.begin(), us.end());
   auto at = [&](double q) { return us[size_t(q * double(us.size() - 1) + 0.5)]; };
@@ -50,10 +54,6 @@ Timing summarise(std::vector<double>& us, const Cost& cost) {
   t.repetitions = int(us.size());
   return t;
 }
-
-constexpr double kCacheBytes = 32e6;  // beyond the private caches of two cores; larger calls rotate their inputs
-
-}  // namespace
 
 Timing time_case(const TestCase& c, Pass pass, Backend backend, ThreadPool& pool, double seconds, uint64_t seed) {
   const AnyOp& op = *c.op;

@@ -22,4 +22,7 @@ Peaks measure_peaks(Backend backend, ThreadPool& pool);
 // Repeats the pass for about `seconds`, at least five times. Inputs that exceed the caches alternate between two sets.
 Timing time_case(const TestCase& c, Pass pass, Backend backend, ThreadPool& pool, double seconds, uint64_t seed);
 
+// Median, percentiles and rates of calls that took `us`, which it sorts, and cost `cost` each.
+Timing summarise(std::vector<double>& us, const Cost& cost);
+
 }  // namespace dr::harness

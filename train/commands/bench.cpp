@@ -6,6 +6,7 @@
 #include "io/file.h"
 #include "io/nearest.h"
 #include "kernels/harness/bench.h"
+#include "train/commands/bench_models.h"
 #include "train/commands/command.h"
 
 namespace dr::cli {
@@ -22,6 +23,8 @@ struct BenchOptions {
   std::string op, name, pass;
   double seconds = 0.5;
 };
+
+constexpr const char* kModelPass = "step";  // forward and backward
 
 std::string processor() {
   std::FILE* f = std::fopen("/proc/cpuinfo", "r");
@@ -41,52 +44,67 @@ int bench(const BenchOptions& o) {
   const Backend backend = o.common.backend();
   ThreadPool pool(o.common.threads);
   std::vector<TestCase> cases;
+  std::vector<ModelCase> models;
   std::vector<std::string> ops;
+  const auto wanted = [&](std::string_view op, const std::string& name) {
+    ops.emplace_back(op);
+    return (o.op.empty() || op == o.op) && (o.name.empty() || name == o.name);
+  };
   for (TestCase& c : harness::all_cases()) {
-    if (!c.spec.bench) continue;
-    ops.emplace_back(c.op->name());
-    if ((o.op.empty() || c.op->name() == o.op) && (o.name.empty() || c.spec.name == o.name))
-      cases.push_back(std::move(c));
+    if (c.spec.bench && wanted(c.op->name(), c.spec.name)) cases.push_back(std::move(c));
   }
-  CHECK(!cases.empty(), "no bench case matches op '{}', case '{}'; the nearest op is '{}'", o.op, o.name,
-        nearest(o.op, ops));
+  for (const ModelCase& c : model_cases())
+    if (wanted(c.op, c.name)) models.push_back(c);
+  CHECK(!cases.empty() || !models.empty(), "no bench case matches op '{}', case '{}'; the nearest op is '{}'", o.op,
+        o.name, nearest(o.op, ops));
 
   const Peaks peaks = harness::measure_peaks(backend, pool);
   const std::string how = format("{} threads, {}: GEMM 1536^3, and a copy of 256 MiB counted read plus written",
                                  pool.size(), name_of(backend));
   std::printf("%s, %s\npeaks: %.3f TFLOP/s, %.1f GB/s\n", processor().c_str(), how.c_str(), peaks.tflops, peaks.gbps);
   json results = json::array();
+  const auto report = [&](const std::string& op, const std::string& name, const char* pass, const Timing& t) {
+    const double compute = t.tflops / peaks.tflops, memory = t.gbps / peaks.gbps;
+    std::printf("%-22s %-30s %-8s | %10.1f us, %.1f-%.1f | %7.3f TFLOP/s %5.1f %% | %6.1f GB/s %5.1f %%", op.c_str(),
+                name.c_str(), pass, t.median_us, t.p10_us, t.p90_us, t.tflops, 100 * compute, t.gbps, 100 * memory);
+    results.push_back({{"op", op},
+                       {"case", name},
+                       {"pass", pass},
+                       {"device", o.common.device},
+                       {"math", o.common.math},
+                       {"isa", name_of(backend)},
+                       {"threads", pool.size()},
+                       {"median_us", t.median_us},
+                       {"p10_us", t.p10_us},
+                       {"p90_us", t.p90_us},
+                       {"tflops", t.tflops},
+                       {"gbps", t.gbps},
+                       {"fraction_of_peak", std::max(compute, memory)},
+                       {"memory_bytes", t.memory_bytes},
+                       {"repetitions", t.repetitions},
+                       {"sets", t.sets},
+                       {"peer", nullptr},
+                       {"ratio_to_peer", nullptr}});
+  };
   for (const TestCase& c : cases)
     for (Pass pass : {Pass::forward, Pass::backward}) {
       const char* pass_name = pass == Pass::forward ? "forward" : "backward";
       if (pass == Pass::backward && !c.differentiable()) continue;
       if (!o.pass.empty() && o.pass != pass_name) continue;
       const Timing t = harness::time_case(c, pass, backend, pool, o.seconds, o.common.seed);
-      const double compute = t.tflops / peaks.tflops, memory = t.gbps / peaks.gbps,
-                   fraction = std::max(compute, memory);
-      std::printf("%-22s %-30s %-8s | %10.1f us, %.1f-%.1f | %7.3f TFLOP/s %5.1f %% | %6.1f GB/s %5.1f %%\n",
-                  std::string(c.op->name()).c_str(), c.spec.name.c_str(), pass_name, t.median_us, t.p10_us, t.p90_us,
-                  t.tflops, 100 * compute, t.gbps, 100 * memory);
+      report(std::string(c.op->name()), c.spec.name, pass_name, t);
+      std::printf("\n");
       std::fflush(stdout);
-      results.push_back({{"op", c.op->name()},
-                         {"case", c.spec.name},
-                         {"pass", pass_name},
-                         {"device", o.common.device},
-                         {"math", o.common.math},
-                         {"isa", name_of(backend)},
-                         {"threads", pool.size()},
-                         {"median_us", t.median_us},
-                         {"p10_us", t.p10_us},
-                         {"p90_us", t.p90_us},
-                         {"tflops", t.tflops},
-                         {"gbps", t.gbps},
-                         {"fraction_of_peak", fraction},
-                         {"memory_bytes", t.memory_bytes},
-                         {"repetitions", t.repetitions},
-                         {"sets", t.sets},
-                         {"peer", nullptr},
-                         {"ratio_to_peer", nullptr}});
     }
+  for (const ModelCase& c : models) {
+    if (!o.pass.empty() && o.pass != kModelPass) continue;
+    const ModelTiming t = time_model(c, o.common.runtime(), peaks, o.seconds, o.common.seed);
+    report(c.op, c.name, kModelPass, t.step);
+    results.back()["resident_bytes"] = t.resident_bytes;
+    std::printf(" | peak %.1f MB (resident %.1f)\n", t.step.memory_bytes * 1e-6, t.resident_bytes * 1e-6);
+    if (o.common.profile) std::printf("%s", t.profile.c_str());
+    std::fflush(stdout);
+  }
   if (!o.common.json.empty()) {
     const json result = {{"processor", processor()},
                          {"peaks", {{"tflops", peaks.tflops}, {"gbps", peaks.gbps}, {"how", how}}},
@@ -104,8 +122,8 @@ void add_bench(CLI::App& app, Body& body) {
   add_common(*command, options->common);
   command->add_option("--op", options->op, "this op only");
   command->add_option("--case", options->name, "this case only");
-  command->add_option("--pass", options->pass, "forward or backward only")
-      ->check(CLI::IsMember({"forward", "backward"}));
+  command->add_option("--pass", options->pass, "forward or backward of ops, or step (both) of models, only")
+      ->check(CLI::IsMember({"forward", "backward", "step"}));
   command->add_option("--seconds", options->seconds, "time spent on each line")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 600.0));
