@@ -91,9 +91,9 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  // Depthwise: all filters, then for each chunk of each leaf's positions their gradients, by vectors of up to 16 channels.
-  // Else one group's weights, transposed for dx, and results of kernels that make so few channels that they put them in
-  // another order first.
+  // Depthwise: all filters, then for each chunk of each leaf's positions their gradients and the bias's, by vectors of
+  // up to 16 channels. Else one group's weights, transposed for dx, and results of kernels that make so few channels
+  // that they put them in another order first.
   static constexpr int64_t kFew = 8;
   size_t scratch_bytes(const In& in, int) const {
     const Sizes y = infer(in)[0].sizes;
@@ -103,7 +103,7 @@ struct Conv2d {
     int64_t floats = std::max(forward, backward);
     if (depthwise(in)) {
       const int64_t chunks = std::max<int64_t>(1, y[0] * y[1] * y[2] / 512 + y[0]);
-      floats = std::max(floats, chunks * in.weight.size(1) * in.weight.size(2) * ((y[3] + 15) / 16 * 16));
+      floats = std::max(floats, chunks * (in.weight.size(1) * in.weight.size(2) + 1) * ((y[3] + 15) / 16 * 16));
     }
     return size_t(floats) * sizeof(float);
   }
@@ -176,6 +176,11 @@ struct Conv2d {
     add(same(7, 1, 5), Shape{2, 5, 9, 5, 5, 7, 7}, 2, b16, f32, true, 2);
     add(same(7, 2, 16), Shape{2, 8, 9, 16, 16, 7, 7}, 2, b16, b16);
     add(Conv2d{{2, 1}, {2, 0, 1, 3}, {1, 2}, 3}, Shape{2, 6, 7, 3, 3, 3, 2}, 2);
+    add(same(3, 1, 83), Shape{2, 3, 45, 83, 83, 3, 3}, 2);            // several vectors and blocks, and rests of both,
+    add(same(3, 2, 67), Shape{2, 3, 71, 67, 67, 3, 3}, 2, b16);
+    add(same(5, 1, 18), Shape{2, 17, 37, 18, 18, 5, 5}, 2, f32, f32, true, 3);  // chunks that end inside a row,
+    add(same(7, 2, 20), Shape{2, 2, 75, 20, 20, 7, 7}, 2);
+    add(Conv2d{{2, 2}, {5, 0, 5, 6}, {}, 16}, Shape{1, 4, 40, 16, 16, 3, 5}, 1);  // and windows of padding alone
     add(same(3), Shape{2, 3, 4, 64, 5, 3, 3}, 2);        // a second chunk forward,
     add(same(3, 2), Shape{2, 5, 4, 61, 3, 3, 3}, 2, b16, f32);
     add(same(3), Shape{2, 4, 3, 3, 60, 3, 3}, 2);        // in dx
@@ -189,6 +194,10 @@ struct Conv2d {
         {same(3, 2), {.name = "adversarial",
                       .in = {adversarial({2, 5, 6, 60}), adversarial({5, 3, 3, 60}), adversarial({5})},
                       .samples = 2}});
+
+    list.push_back({same(3, 1, 70), {.name = "depthwise adversarial",
+                                     .in = {adversarial({2, 3, 20, 70}), adversarial({70, 3, 3, 1}), adversarial({70})},
+                                     .samples = 2}});
 
     // The image tokenizer's layers (128 x 256 frames, and the 64 x 128 of small presets), then FastViT's.
     const size_t tested = list.size();

@@ -122,14 +122,15 @@ void weight_gradient(const Context& ctx, const Conv2d& op, const View& x, const 
 }
 
 // One filter per channel: to = sums + bias.
-void convolve_channels(const Context& ctx, const View& image, const View& weight, const std::vector<DepthwisePhase>& phases,
-               const View& to, const View& bias) {
+void convolve_channels(const Context& ctx, const View& image, const View& weight, const DepthwisePlaces& places,
+                       const View& to, const View& bias) {
   const int64_t channels = to.size(3), taps = weight.size(1) * weight.size(2);
   float* const filters = ctx.scratch_as<float>(size_t((channels + W - 1) / W * W * taps));
   with_float_type(weight.dtype, [&]<class TW>(TW*) {
     pack_filters(static_cast<const TW*>(weight.data), channels, taps, filters);
     with_float_type(to.dtype, [&]<class T>(T*) {
-      depthwise_sums<T, T>(ctx, image, phases, filters, weight.size(1), weight.size(2), to, static_cast<const TW*>(bias.data));
+      DepthwiseSums<T, TW>(image, places, filters, weight.size(1), weight.size(2), to,
+                           static_cast<const TW*>(bias.data))(ctx);
     });
   });
 }
@@ -145,7 +146,7 @@ void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
   const AxisTaps h = forward_taps(y[1], k[1], stride.h, padding.top, dilation.h);
   const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
   if (has_depthwise_kernel(*this, in)) {
-    convolve_channels(ctx, in.x, in.weight, {DepthwisePhase{h, w}}, out.y, in.bias);
+    convolve_channels(ctx, in.x, in.weight, {{h}, {w}}, out.y, in.bias);
     return;
   }
   const int64_t outputs = k[0] / groups;
@@ -167,12 +168,12 @@ void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const Ou
   const int64_t rows = y[0] * y[1] * y[2] / ctx.leaves;  // positions of a leaf
   CHECK(rows * ctx.leaves == y[0] * y[1] * y[2], "conv2d: {} samples do not divide into {} leaves", y[0], ctx.leaves);
   if (grad.x && depthwise) {
-    std::vector<DepthwisePhase> phases;
-    for (int64_t ph = 0; ph < std::min<int64_t>(stride.h, x[1]); ph++)
-      for (int64_t pw = 0; pw < std::min<int64_t>(stride.w, x[2]); pw++)
-        phases.push_back({gradient_taps(x[1], ph, k[1], stride.h, padding.top, 1),
-                          gradient_taps(x[2], pw, k[2], stride.w, padding.left, 1)});
-    convolve_channels(ctx, dy.y, in.weight, phases, grad.x, {});
+    DepthwisePlaces places;
+    for (int64_t p = 0; p < std::min<int64_t>(stride.h, x[1]); p++)
+      places.h.push_back(gradient_taps(x[1], p, k[1], stride.h, padding.top, 1));
+    for (int64_t p = 0; p < std::min<int64_t>(stride.w, x[2]); p++)
+      places.w.push_back(gradient_taps(x[2], p, k[2], stride.w, padding.left, 1));
+    convolve_channels(ctx, dy.y, in.weight, places, grad.x, {});
   } else if (grad.x) {
     input_gradient(ctx, *this, in.weight, dy.y, grad.x);
   }
@@ -182,13 +183,14 @@ void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const Ou
     if (depthwise) {
       float* const partial = ctx.scratch_as<float>(depthwise_partial_floats(y[0], y[1] * y[2], k[1] * k[2], y[3]));
       with_float_type(in.x.dtype, [&]<class T>(T*) {
-        depthwise_filter_gradient<T, T>(ctx, in.x, h, w, dy.y, partial, static_cast<float*>(grad.weight.data));
+        depthwise_filter_gradient<T>(ctx, in.x, h, w, dy.y, partial, static_cast<float*>(grad.weight.data),
+                                     static_cast<float*>(grad.bias.data));
       });
     } else {
       weight_gradient(ctx, *this, in.x, h, w, rows, dy.y, grad.weight);
     }
   }
-  if (grad.bias)
+  if (grad.bias && !(depthwise && grad.weight))
     with_float_type(dy.y.dtype, [&]<class T>(T*) {
       const T* d = static_cast<const T*>(dy.y.data);
       const int64_t pixel = flat_rows(dy.y, "conv2d: dy").stride;

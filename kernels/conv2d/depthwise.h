@@ -1,9 +1,8 @@
 #pragma once
 // Convolution with one filter per channel, and its gradients: a vector of channels at a time, so that the chain of each
-// channel runs along the taps in its lane. The rows that a piece of work reads are first copied into lines: one vector
-// per pixel, with the padding round them, widened to f32. So no tap asks whether it lies in the image, and a pixel that
-// many windows share comes from the first cache.
-// Last include of a `_cpu.cpp`.
+// channel runs along the taps in its lane. Images are read where they lie. A block of places of a row works on all of
+// its windows at once, so that a pixel is loaded once for each row of the window and used by all that hold it; only
+// blocks at an image's edge ask of each pixel whether it is there. Last include of a `_cpu.cpp`.
 
 #include "kernels/conv2d/geometry.h"
 
@@ -11,10 +10,14 @@
 
 namespace dr::DR_ISA {
 
+inline constexpr int kMostTaps = 7;  // along an axis; the taps of a window fit in one chunk of a chain
+
 // The widths of windows that have kernels: the usual ones, and what a stride of two leaves of them for dx.
 template <class F>
 bool with_taps(int64_t taps, int64_t step, F&& f) {
-  auto call = [&]<int TW, int Step>() { return f(std::integral_constant<int, TW>{}, std::integral_constant<int, Step>{}), true; };
+  auto call = [&]<int TW, int Step>() {
+    return f(std::integral_constant<int, TW>{}, std::integral_constant<int, Step>{}), true;
+  };
   switch (step * 8 + taps) {
     case 8 + 1: return call.template operator()<1, 1>();
     case 8 + 2: return call.template operator()<2, 1>();
@@ -33,7 +36,7 @@ bool with_taps(int64_t taps, int64_t step, F&& f) {
 inline bool has_depthwise_kernel(const Conv2d& op, const Conv2d::In& in) {
   const Sizes& k = in.weight.sizes;
   return op.depthwise(in) && op.dilation == Conv2d::Pair{} && (op.stride.w == 1 || op.stride.w == 2) &&
-         (k[2] == 3 || k[2] == 5 || k[2] == 7) && k[1] * k[2] <= kChainChunk;
+         k[1] <= kMostTaps && (k[2] == 3 || k[2] == 5 || k[2] == 7);
 }
 
 // Vectors of channels, and the lanes of each that are channels.
@@ -51,172 +54,299 @@ void pack_filters(const T* weight, int64_t channels, int64_t taps, float* out) {
       out[(c / W * taps + t) * W + c % W] = c < channels ? load1(weight + c * taps + t) : 0.f;
 }
 
-// Rows [row0, row0 + rows) and columns [col0, col0 + cols) of a vector of channels of image n, +0 outside.
+// Rows of an image, in the order in which a window holds them; pixel i of a row is +0 unless 0 <= i < width.
 template <class T>
-void copy_lines(const View& image, int64_t n, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t channel,
-                int lanes, float* lines) {
-  const int64_t begin = std::clamp<int64_t>(-col0, 0, cols), end = std::clamp(image.size(2) - col0, begin, cols);
-  const int64_t pixel = image.stride(2);
-  for (int64_t r = 0; r < rows; r++, lines += cols * W) {
-    const int64_t h = row0 + r;
-    const bool inside = h >= 0 && h < image.size(1);
-    const int64_t b = inside ? begin : cols, e = inside ? end : cols;
-    for (int64_t j = 0; j < b; j++) store(lines + j * W, f32v{});
-    const T* from = static_cast<const T*>(image.data) + n * image.stride(0) + h * image.stride(1) + col0 * pixel + channel;
-    if (lanes == W)
-      for (int64_t j = b; j < e; j++) store(lines + j * W, load(from + j * pixel));
-    else
-      for (int64_t j = b; j < e; j++) store(lines + j * W, load_n(from + j * pixel, lanes));
-    for (int64_t j = e; j < cols; j++) store(lines + j * W, f32v{});
+struct WindowRows {
+  const T* pixels[kMostTaps];
+  int64_t width[kMostTaps];  // 0: a row outside the image
+  int64_t rows, distance;    // distance between pixels
+  int64_t step, ahead;       // the windows of the next places hold rows so many further on, so far away
+
+  WindowRows(const View& image, int64_t n, int64_t first, const AxisTaps& taps)
+      : rows(taps.taps()), distance(image.stride(2)), step(taps.step), ahead(taps.step * image.stride(1)) {
+    for (int64_t r = 0; r < rows; r++) {
+      const int64_t h = first + taps.offset[size_t(r)];
+      const bool there = h >= 0 && h < image.size(1);
+      pixels[r] = static_cast<const T*>(image.data) + n * image.stride(0) + (there ? h : 0) * image.stride(1);
+      width[r] = there ? image.size(2) : 0;
+    }
   }
-}
+  // Whether every row of the image has the pixels [first, past).
+  bool hold(int64_t first, int64_t past) const {
+    return first >= 0 && std::all_of(width, width + rows, [&](int64_t w) { return w == 0 || past <= w; });
+  }
+};
+
+// The pixels of row r from `first` on, one after the other: the channels [c, c + lanes) of each.
+template <bool Inside, class T>
+class PixelWalk {
+ public:
+  DR_INLINE PixelWalk(const WindowRows<T>& in, int64_t r, int64_t first, int64_t c, int lanes)
+      : next_(in.pixels[r] + first * in.distance + c),
+        distance_(in.distance),
+        ahead_(r + in.step >= in.rows ? in.ahead : 0),
+        at_(first),
+        width_(in.width[r]),
+        lanes_(lanes) {}
+
+  DR_INLINE f32v operator()() {
+    f32v x[1];
+    vectors(x);
+    return x[0];
+  }
+  template <int V>
+  DR_INLINE void vectors(f32v (&x)[V]) {
+    const T* const p = next_;
+    next_ += distance_;
+    asm(""
+        : "+r"(next_));  // else the compiler computes the addresses of all pixels first and has no registers for them
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) __builtin_prefetch(p + ahead_ + v * W);
+    const bool there = Inside || uint64_t(at_++) < uint64_t(width_);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) {
+      if constexpr (Inside) x[v] = load(p + v * W);
+      else if constexpr (std::is_same_v<T, float>) x[v] = load_n(p, there ? lanes_ : 0);
+      else x[v] = there ? load_n(p, lanes_) : f32v{};
+    }
+  }
+
+ private:
+  const T* next_;
+  int64_t distance_, ahead_, at_, width_;
+  int lanes_;
+};
 
 // ---- sums along the window ----
 
-// What one row of places reads: its windows begin at x, `line` apart are their rows; the filter's rows are w_row apart,
-// its taps w_step (both in floats).
-struct WindowRow {
-  const float *x, *w;
-  int64_t rows, line, w_row, w_step;
-};
-
 #if defined(DR_ISA_avx512)
-inline constexpr int kMostPlaces = 16;  // sums, a row of the filter and a pixel: 24 registers
+inline constexpr int kMostPlaces = 16, kMostVectors = 4;  // sums, a row of filters and pixels fit the registers
 #else
-inline constexpr int kMostPlaces = 8;
+inline constexpr int kMostPlaces = 8, kMostVectors = 2;
 #endif
 
-// sums[b] = chain over the window of place b, for B places. A pixel is loaded once and goes to all windows that hold it,
-// to each at its own tap; pixels come in ascending order, and so do the taps of each place.
-template <int TW, int Step, int B>
-__attribute__((noinline)) void window_sums(const WindowRow& in, float* sums) {
-  f32v sum[B] = {};
-  const float *x = in.x, *weight = in.w;
-  for (int64_t r = 0; r < in.rows; r++, x += in.line, weight += in.w_row) {
-    f32v w[TW];
+// A filter of pack_filters; steps from a tap to the next, in floats.
+struct Filter {
+  const float* taps;
+  int64_t row, column, vector;
+};
+
+// Where sums go: place b to y + b*distance, of `lanes` channels; shift is null or the bias.
+template <class T>
+struct PlaceRow {
+  T* y;
+  int64_t distance;
+  const f32v* shift;  // of each vector
+  int lanes;
+};
+
+// Chains along the windows of B places, the first of which begins at pixel `first`; V vectors of channels from c on.
+// Pixels are taken in ascending order, and each goes to all windows that hold it, to each at its own tap: so taps
+// ascend in every window.
+template <int TW, int Step, int B, int V, bool Inside, class T>
+__attribute__((noinline)) void window_sums(const WindowRows<T>& in, int64_t first, int64_t c, const Filter& filter,
+                                           const PlaceRow<T>& out) {
+  f32v sum[B][V] = {};
+#pragma GCC unroll 16
+  for (int b = 0; b < B; b++)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) __builtin_prefetch(out.y + b * out.distance + v * W, 1);
+  const float* taps = filter.taps;
+  for (int64_t r = 0; r < in.rows; r++, taps += filter.row) {
+    f32v w[TW][V];
 #pragma GCC unroll 8
-    for (int j = 0; j < TW; j++) w[j] = load(weight + j * in.w_step);
-#pragma GCC unroll 64
-    for (int i = 0; i < (B - 1) * Step + TW; i++) {
-      const f32v pixel = load(x + i * W);
+    for (int j = 0; j < TW; j++)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) w[j][v] = load(taps + j * filter.column + v * filter.vector);
+    if (in.width[r] == 0) {  // Terms +0 w: to any sum they add what they come to from -0, one zero or NaN.
+      f32v zero[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) {
+        zero[v] = splat(-0.f);
+#pragma GCC unroll 8
+        for (int j = 0; j < TW; j++) zero[v] = fma(f32v{}, w[j][v], zero[v]);
+      }
 #pragma GCC unroll 16
       for (int b = 0; b < B; b++)
-        if (i >= b * Step && i < b * Step + TW) sum[b] = fma(pixel, w[i - b * Step], sum[b]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) sum[b][v] += zero[v];
+      continue;
+    }
+    PixelWalk<Inside, T> next(in, r, first, c, out.lanes);
+#pragma GCC unroll 64
+    for (int i = 0; i < (B - 1) * Step + TW; i++) {
+      f32v x[V];
+      next.vectors(x);
+#pragma GCC unroll 16
+      for (int b = 0; b < B; b++)
+        if (i >= b * Step && i < b * Step + TW)
+#pragma GCC unroll 4
+          for (int v = 0; v < V; v++) sum[b][v] = fma(x[v], w[i - b * Step][v], sum[b][v]);
     }
   }
 #pragma GCC unroll 16
-  for (int b = 0; b < B; b++) store(sums + b * W, sum[b]);
-}
-
-// All places of a row. The last block may begin before the one before it ends.
-template <int TW, int Step, int B = kMostPlaces>
-void row_sums(const WindowRow& in, int64_t count, float* sums) {
-  auto at = [&](int64_t t) {
-    WindowRow here = in;
-    here.x += t * Step * W;
-    return here;
-  };
-  int64_t t = 0;
-  for (; t + B <= count; t += B) window_sums<TW, Step, B>(at(t), sums + t * W);
-  if (t == count) return;
-  if constexpr (B > 1) {
-    if (t > 0 && count - t > B / 2) window_sums<TW, Step, B>(at(count - B), sums + (count - B) * W);
-    else row_sums<TW, Step, B / 2>(at(t), count - t, sums + t * W);
-  }
-}
-
-// to = sums + bias of the places of `phases`, which are all the pixels of `to`. filters: pack_filters of KH x KW taps.
-struct DepthwisePhase {
-  AxisTaps h, w;
-};
-inline constexpr int64_t kLineBytes = 192 << 10;  // of lines: most of a second-level cache
-
-template <class TX, class TY, class Bias>
-void depthwise_sums(const Context& ctx, const View& image, const std::vector<DepthwisePhase>& phases, const float* filters,
-                    int64_t kh, int64_t kw, const View& to, const Bias* bias) {
-  if (to.count() == 0) return;
-  // The lines hold what any phase reads.
-  int64_t first_h = INT64_MAX, last_h = INT64_MIN, first_w = INT64_MAX, past_w = INT64_MIN, most_h = 0;
-  for (const DepthwisePhase& p : phases) {
-    most_h = std::max(most_h, p.h.count);
-    if (p.h.taps() == 0 || p.w.taps() == 0) continue;
-    first_h = std::min(first_h, p.h.offset.front()), last_h = std::max(last_h, p.h.offset.back());
-    first_w = std::min(first_w, p.w.offset.front());
-    past_w = std::max(past_w, (p.w.count - 1) * p.w.step + p.w.offset.back() + 1);
-  }
-  if (first_h > last_h) first_h = last_h = first_w = 0, past_w = 1;
-  const int64_t step = phases[0].h.step, line = (past_w - first_w) * W;
-  const int64_t fit = (kLineBytes / (line * int64_t(sizeof(float))) - (last_h - first_h)) / step;
-  const int64_t blocks = (most_h + std::max<int64_t>(fit, 4) - 1) / std::max<int64_t>(fit, 4);
-  const ChannelVectors vectors{to.size(3)};
-
-  ctx.parallel(to.size(0) * blocks * vectors.count(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; t++) {
-      const int64_t v = t % vectors.count(), block = t / vectors.count() % blocks, n = t / vectors.count() / blocks;
-      const int64_t h0 = block * most_h / blocks, h1 = (block + 1) * most_h / blocks, c = v * W;
-      const int lanes = vectors.lanes(v);
-      const int64_t row0 = h0 * step + first_h, rows = (h1 - 1 - h0) * step + last_h - first_h + 1;
-      float* const lines = gemm_buffer(size_t(rows * line + to.size(2) * W) * sizeof(float));
-      float* const sums = lines + rows * line;
-      copy_lines<TX>(image, n, row0, rows, first_w, past_w - first_w, c, lanes, lines);
-      const f32v shift = bias ? load_n(bias + c, lanes) : f32v{};
-      for (const DepthwisePhase& p : phases) {
-        const bool none = p.h.taps() == 0 || p.w.taps() == 0;
-        auto distance = [](const std::vector<int64_t>& a) { return a.size() > 1 ? a[1] - a[0] : 0; };
-        for (int64_t h = h0; h < std::min(h1, p.h.count); h++) {
-          if (none) {
-            for (int64_t i = 0; i < p.w.count; i++) store(sums + i * W, f32v{});
-          } else {
-            const WindowRow row{.x = lines + (h * step + p.h.offset[0] - row0) * line + (p.w.offset[0] - first_w) * W,
-                                .w = filters + (v * kh * kw + p.h.kernel[0] * kw + p.w.kernel[0]) * W,
-                                .rows = p.h.taps(),
-                                .line = distance(p.h.offset) * line,
-                                .w_row = distance(p.h.kernel) * kw * W,
-                                .w_step = distance(p.w.kernel) * W};
-            with_taps(p.w.taps(), p.w.step, [&]<int TW, int Step>(std::integral_constant<int, TW>, std::integral_constant<int, Step>) {
-              row_sums<TW, Step>(row, p.w.count, sums);
-            });
-          }
-          TY* y = static_cast<TY*>(to.data) + n * to.stride(0) + (p.h.out_first + h * p.h.out_step) * to.stride(1) +
-                  p.w.out_first * to.stride(2) + c;
-          const int64_t pixel = p.w.out_step * to.stride(2);
-          auto write = [&](auto count) {
-            for (int64_t i = 0; i < p.w.count; i++) {
-              const f32v sum = load(sums + i * W);
-              store_n(y + i * pixel, bias ? sum + shift : sum, count);
-            }
-          };
-          if (lanes == W) write(std::integral_constant<int, W>{});
-          else write(lanes);
-        }
-      }
+  for (int b = 0; b < B; b++)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) {
+      const f32v y = out.shift ? sum[b][v] + out.shift[v] : sum[b][v];
+      if constexpr (Inside) store(out.y + b * out.distance + v * W, y);
+      else store_n(out.y + b * out.distance, y, out.lanes);
     }
-  });
 }
+
+// to = chains of all places + bias. Any of h with any of w makes a phase, and the phases all pixels of `to`.
+// filters: of pack_filters.
+struct DepthwisePlaces {
+  std::vector<AxisTaps> h, w;
+};
+
+template <class T, class Bias>
+class DepthwiseSums {
+ public:
+  DepthwiseSums(const View& image, const DepthwisePlaces& places, const float* filters, int64_t kh, int64_t kw,
+                const View& to, const Bias* bias)
+      : image_(image), places_(places), filters_(filters), kh_(kh), kw_(kw), to_(to), bias_(bias) {}
+
+  void operator()(const Context& ctx) const {
+    if (to_.count() == 0) return;
+    int64_t rows = 0;
+    for (const AxisTaps& h : places_.h) rows = std::max(rows, h.count);
+    ctx.parallel(to_.size(0) * rows, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; t++)
+        for (const AxisTaps& h : places_.h)
+          if (t % rows < h.count) row(h, t / rows, t % rows);
+    });
+  }
+
+ private:
+  // Blocks of the phases in turn, so that the row is written from one end to the other.
+  void row(const AxisTaps& h, int64_t n, int64_t i) const {
+    const WindowRows<T> window(image_, n, i * h.step, h), nothing(image_, n, 0, AxisTaps{});
+    T* const y = static_cast<T*>(to_.data) + n * to_.stride(0) + (h.out_first + i * h.out_step) * to_.stride(1);
+    const float* const filters = filters_ + (h.taps() ? h.kernel[0] * kw_ * W : 0);
+    const int64_t filter_row = h.taps() > 1 ? (h.kernel[1] - h.kernel[0]) * kw_ * W : 0;
+    for (int64_t t = 0; t < places_.w[0].count; t += kMostPlaces)  // no phase has more places than the first
+      for (const AxisTaps& w : places_.w) {
+        const bool none = h.taps() == 0 || w.taps() == 0;
+        const Row r{none ? nothing : window, w, filters, filter_row, y};
+        with_taps(none ? 1 : w.taps(), none ? 1 : w.step,
+                  [&]<int TW, int Step>(std::integral_constant<int, TW>, std::integral_constant<int, Step>) {
+                    places<TW, Step, kMostPlaces>(r, t);
+                  });
+      }
+  }
+  struct Row {
+    const WindowRows<T>& window;
+    const AxisTaps& w;
+    const float* filters;
+    int64_t filter_row;
+    T* y;
+  };
+
+  // The places from t on, at most B. A block that the row does not fill begins before t, where there are places.
+  template <int TW, int Step, int B>
+  void places(const Row& r, int64_t t) const {
+    const int64_t left = r.w.count - t;
+    if (left >= B) return block<TW, Step, B>(r, t);
+    if constexpr (B > 1) {
+      if (t > 0 && left > B / 2) return block<TW, Step, B>(r, r.w.count - B);
+      for (; t < r.w.count; t += B / 2) places<TW, Step, B / 2>(r, t);
+    }
+  }
+
+  template <int TW, int Step, int B>
+  void block(const Row& r, int64_t t) const {
+    const ChannelVectors vectors{to_.size(3)};
+    const WindowRows<T>& in = r.window;
+    const int64_t first = t * Step + (in.rows ? r.w.offset[0] : 0);
+    const bool inside = B == kMostPlaces && in.rows && in.hold(first, first + (B - 1) * Step + TW);
+    Filter filter{r.filters, r.filter_row, r.w.taps() > 1 ? (r.w.kernel[1] - r.w.kernel[0]) * W : 0, kh_ * kw_ * W};
+    if (in.rows) filter.taps += r.w.kernel[0] * W;
+    T* const y = r.y + (r.w.out_first + t * r.w.out_step) * to_.stride(2);
+    const int64_t distance = r.w.out_step * to_.stride(2);
+    for (int64_t v = 0; v < vectors.count();) {
+      // Short windows of few vectors at a time read the lines of a pixel one after the other, which memory is fast at.
+      constexpr int V = TW <= 3 ? kMostVectors : 1, P = B / V;
+      const int lanes = vectors.lanes(v);
+      f32v shift[V] = {};
+      if (bias_)
+        for (int i = 0; i < V && v + i < vectors.count(); i++)
+          shift[i] = load_n(bias_ + (v + i) * W, vectors.lanes(v + i));
+      const PlaceRow<T> out{y + v * W, distance, bias_ ? shift : nullptr, lanes};
+      const bool whole = inside && vectors.channels - v * W >= V * W;
+      if constexpr (B == kMostPlaces) {
+        if (whole)
+          for (int i = 0; i < V; i++) {
+            PlaceRow<T> part = out;
+            part.y += i * P * distance;
+            window_sums<TW, Step, P, V, true>(in, first + i * P * Step, v * W, filter, part);
+          }
+      }
+      if (!whole) window_sums<TW, Step, B, 1, false>(in, first, v * W, filter, out);
+      const int64_t done = whole ? V : 1;
+      v += done, filter.taps += done * filter.vector;
+    }
+  }
+
+  const View& image_;
+  const DepthwisePlaces& places_;
+  const float* filters_;
+  int64_t kh_, kw_;
+  const View& to_;
+  const Bias* bias_;
+};
 
 // ---- sums along the positions: the gradient of the filters ----
 
 #if defined(DR_ISA_avx512)
-inline constexpr int kMostSums = 28;
+inline constexpr int kMostSums = 25,
+                     kPositions = 4;  // sums of a few rows of taps, gradients of a few positions, a pixel
 #else
-inline constexpr int kMostSums = 14;
+inline constexpr int kMostSums = 10, kPositions = 2;
 #endif
 
-// sums[r][j] += chain over `count` positions of x[r*line + j] dy, for R rows of TW taps.
-template <int TW, int R, class T, class N>
-void tap_sums(const float* x, int64_t line, int64_t x_step, const T* dy, int64_t dy_step, int64_t count, N lanes,
-              float* sums) {
+// sums[r - row][j] += chain along P positions of dy * (the pixel under tap (r, j)), for R rows of TW taps from `row`
+// on.
+template <int TW, int Step, int R, int P, bool Inside, class T>
+DR_INLINE void add_positions(const WindowRows<T>& in, int64_t row, int64_t first, int64_t c, const T* dy,
+                             int64_t dy_distance, int lanes, f32v (&sum)[R][TW]) {
+  f32v d[P];
+#pragma GCC unroll 4
+  for (int i = 0; i < P; i++) d[i] = Inside ? load(dy + i * dy_distance) : load_n(dy + i * dy_distance, lanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+    PixelWalk<Inside, T> next(in, row + r, first, c, lanes);
+#pragma GCC unroll 32
+    for (int i = 0; i < (P - 1) * Step + TW; i++) {
+      const f32v x = next();
+#pragma GCC unroll 4
+      for (int b = 0; b < P; b++)
+        if (i >= b * Step && i < b * Step + TW) sum[r][i - b * Step] = fma(x, d[b], sum[r][i - b * Step]);
+    }
+  }
+}
+
+// The same along the places [t, past) of a row; dy at place t.
+template <int TW, int Step, int R, class T>
+__attribute__((noinline)) void tap_sums(const WindowRows<T>& in, int64_t row, int64_t offset, int64_t c, int64_t t,
+                                        int64_t past, const T* dy, int64_t dy_distance, int lanes, float* sums) {
   f32v sum[R][TW];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
     for (int j = 0; j < TW; j++) sum[r][j] = load(sums + (r * TW + j) * W);
-  for (int64_t i = 0; i < count; i++, x += x_step, dy += dy_step) {
-    const f32v d = load_n(dy, lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-      for (int j = 0; j < TW; j++) sum[r][j] = fma(load(x + r * line + j * W), d, sum[r][j]);
+  int64_t width = INT64_MAX;
+  for (int r = 0; r < R; r++) width = std::min(width, in.width[row + r]);
+  auto inside = [&](int64_t places) {
+    return lanes == W && t + places <= past && t * Step + offset >= 0 && (t + places - 1) * Step + offset + TW <= width;
+  };
+  while (t < past) {
+    const int64_t first = t * Step + offset;
+    const int64_t done = inside(kPositions) ? kPositions : 1;
+    if (done == kPositions)
+      add_positions<TW, Step, R, kPositions, true>(in, row, first, c, dy, dy_distance, lanes, sum);
+    else add_positions<TW, Step, R, 1, false>(in, row, first, c, dy, dy_distance, lanes, sum);
+    t += done, dy += done * dy_distance;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
@@ -224,71 +354,78 @@ void tap_sums(const float* x, int64_t line, int64_t x_step, const T* dy, int64_t
     for (int j = 0; j < TW; j++) store(sums + (r * TW + j) * W, sum[r][j]);
 }
 
-template <int TW, int R, class T, class N>
-void tap_rows(int64_t rows, const float* x, int64_t line, int64_t x_step, const T* dy, int64_t dy_step, int64_t count,
-              N lanes, float* sums) {
-  for (; rows >= R; rows -= R, x += R * line, sums += R * TW * W)
-    tap_sums<TW, R>(x, line, x_step, dy, dy_step, count, lanes, sums);
+template <int TW, int Step, int R, class T>
+void tap_rows(const WindowRows<T>& in, int64_t row, int64_t offset, int64_t c, int64_t t, int64_t past, const T* dy,
+              int64_t dy_distance, int lanes, float* sums) {
+  for (; row + R <= in.rows; row += R)
+    tap_sums<TW, Step, R>(in, row, offset, c, t, past, dy, dy_distance, lanes, sums + row * TW * W);
   if constexpr (R > 1)
-    if (rows > 0) tap_rows<TW, R - 1>(rows, x, line, x_step, dy, dy_step, count, lanes, sums);
+    if (row < in.rows) tap_rows<TW, Step, R - 1>(in, row, offset, c, t, past, dy, dy_distance, lanes, sums);
 }
 
-// Sums of the chunks of 512 positions: one filter's worth of vectors for each chunk of each leaf.
+inline constexpr int64_t kVectorGroup = 4;  // that share the lines of a row while they are in the first cache
+
+// Sums of the chunks of 512 positions: for each chunk of each leaf one filter's worth of vectors, and one for the bias.
 inline size_t depthwise_partial_floats(int64_t samples, int64_t positions, int64_t taps, int64_t channels) {
   const int64_t chunks = samples * positions / kChainChunk + samples;  // at most, for any leaves
-  return size_t(chunks * taps * ((channels + W - 1) / W * W));
+  return size_t(chunks * (taps + 1) * ((channels + W - 1) / W * W));
 }
 
-// dweight (leaves, C, KH, KW, 1). partial: depthwise_partial_floats.
-template <class TX, class TD>
-void depthwise_filter_gradient(const Context& ctx, const View& image, const AxisTaps& h, const AxisTaps& w, const View& dy,
-                               float* partial, float* dweight) {
+// dweight (leaves, C, KH, KW, 1), and dbias (leaves, C) where it is not null. partial: depthwise_partial_floats.
+template <class T>
+void depthwise_filter_gradient(const Context& ctx, const View& image, const AxisTaps& h, const AxisTaps& w,
+                               const View& dy, float* partial, float* dweight, float* dbias) {
   const ChannelVectors vectors{dy.size(3)};
-  const int64_t taps = h.taps() * w.taps(), samples = dy.size(0) / ctx.leaves, positions = samples * h.count * w.count;
-  const int64_t chunks = (positions + kChainChunk - 1) / kChainChunk, all = ctx.leaves * chunks;
-  const int64_t first_w = w.offset.front(), cols = (w.count - 1) * w.step + w.offset.back() - first_w + 1, line = cols * W;
-  ctx.parallel(all * vectors.count(), 1, [&](int64_t begin, int64_t end) {
+  const int64_t taps = h.taps() * w.taps(), sums_of_vector = taps + 1;
+  const int64_t samples = dy.size(0) / ctx.leaves, positions = samples * h.count * w.count;
+  const int64_t chunks = (positions + kChainChunk - 1) / kChainChunk;
+  const int64_t groups = (vectors.count() + kVectorGroup - 1) / kVectorGroup;
+  ctx.parallel(ctx.leaves * chunks * groups, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; t++) {
-      const int64_t v = t % vectors.count(), chunk = t / vectors.count() % chunks, leaf = t / vectors.count() / chunks;
-      const int lanes = vectors.lanes(v);
-      float* const sums = partial + t * taps * W;
-      std::memset(sums, 0, size_t(taps * W) * sizeof(float));
+      const int64_t chunk = t / groups % chunks, leaf = t / groups / chunks;
+      const int64_t v0 = t % groups * kVectorGroup, v1 = std::min(v0 + kVectorGroup, vectors.count());
+      float* const sums = partial + t / groups * vectors.count() * sums_of_vector * W;
+      std::memset(sums + v0 * sums_of_vector * W, 0, size_t((v1 - v0) * sums_of_vector * W) * sizeof(float));
       const int64_t last = std::min((chunk + 1) * kChainChunk, positions);
       for (int64_t p = chunk * kChainChunk; p < last;) {
-        // The chunk's share of one image: rows [h0, h1], the first from column p % w.count on.
-        const int64_t image_of = p / (h.count * w.count), past = std::min(last, (image_of + 1) * h.count * w.count);
-        const int64_t h0 = p / w.count % h.count, h1 = (past - 1) / w.count % h.count, n = leaf * samples + image_of;
-        const int64_t row0 = h0 * h.step + h.offset.front(), rows = (h1 - h0) * h.step + h.offset.back() - h.offset.front() + 1;
-        float* const lines = gemm_buffer(size_t(rows * line) * sizeof(float));
-        copy_lines<TX>(image, n, row0, rows, first_w, cols, v * W, lanes, lines);
-        while (p < past) {
-          const int64_t row = p / w.count % h.count, column = p % w.count, count = std::min(past - p, w.count - column);
-          const float* x = lines + (row - h0) * h.step * line + column * w.step * W;
-          const TD* d = static_cast<const TD*>(dy.data) + n * dy.stride(0) + row * dy.stride(1) + column * dy.stride(2) + v * W;
-          with_taps(w.taps(), w.step, [&]<int TW, int Step>(std::integral_constant<int, TW>, std::integral_constant<int, Step>) {
-            constexpr int R = kMostSums / TW > 4 ? 4 : kMostSums / TW;
-            auto run = [&](auto n_lanes) {
-              tap_rows<TW, R>(h.taps(), x, line, Step * W, d, dy.stride(2), count, n_lanes, sums);
-            };
-            if (lanes == W) run(std::integral_constant<int, W>{});
-            else run(lanes);
-          });
-          p += count;
-        }
+        const int64_t n = leaf * samples + p / (h.count * w.count), row = p / w.count % h.count, column = p % w.count;
+        const int64_t past = std::min(last - p + column, w.count);
+        const WindowRows<T> in(image, n, row * h.step, h);
+        const T* d = static_cast<const T*>(dy.data) + n * dy.stride(0) + row * dy.stride(1) + column * dy.stride(2);
+        with_taps(w.taps(), w.step,
+                  [&]<int TW, int Step>(std::integral_constant<int, TW>, std::integral_constant<int, Step>) {
+                    constexpr int R = std::clamp(kMostSums / TW, 1, 5);
+                    for (int64_t v = v0; v < v1; v++) {
+                      float* const of_vector = sums + v * sums_of_vector * W;
+                      const int lanes = vectors.lanes(v);
+                      if (dbias) {
+                        f32v sum = load(of_vector + taps * W);
+                        for (int64_t i = 0; i < past - column; i++) sum += load_n(d + v * W + i * dy.stride(2), lanes);
+                        store(of_vector + taps * W, sum);
+                      }
+                      tap_rows<TW, Step, R>(in, 0, w.offset[0], v * W, column, past, d + v * W, dy.stride(2), lanes,
+                                            of_vector);
+                    }
+                  });
+        p += past - column;
       }
     }
   });
   // Chunks in ascending order; a filter's taps lie together.
-  ctx.parallel(ctx.leaves * vectors.count() * taps, 256, [&](int64_t begin, int64_t end) {
+  ctx.parallel(ctx.leaves * vectors.count() * sums_of_vector, 256, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      const int64_t tap = i % taps, v = i / taps % vectors.count(), leaf = i / taps / vectors.count();
+      const int64_t tap = i % sums_of_vector, v = i / sums_of_vector % vectors.count();
+      const int64_t leaf = i / sums_of_vector / vectors.count();
+      if (tap == taps && !dbias) continue;
       f32v total{};
       for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        const f32v sum = load(partial + (((leaf * chunks + chunk) * vectors.count() + v) * taps + tap) * W);
+        const f32v sum = load(partial + (((leaf * chunks + chunk) * vectors.count() + v) * sums_of_vector + tap) * W);
         total = chunk ? total + sum : sum;
       }
-      for (int l = 0; l < vectors.lanes(v); l++)
-        dweight[(leaf * dy.size(3) + v * W + l) * taps + tap] = total[l];
+      for (int l = 0; l < vectors.lanes(v); l++) {
+        const int64_t channel = leaf * dy.size(3) + v * W + l;
+        (tap < taps ? dweight[channel * taps + tap] : dbias[channel]) = total[l];
+      }
     }
   });
 }
