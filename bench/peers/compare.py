@@ -118,6 +118,13 @@ def attention(c: Case, backward: bool) -> dict[str, Requests]:
     return {"torch": [f"sdpa {shape} pass={kind} form=mask"], "torch-frames": [f"sdpa {shape} pass={kind} form=frames"]}
 
 
+def transformer_block(c: Case, backward: bool) -> dict[str, Requests]:
+    heads = c.one("H")
+    shape = f"frames={c.one('F')} tokens={c.one('S')} heads={heads} width={c.one('C') // heads} hidden={c.one('M')}"
+    request = f"transformer_block {shape} pass=fwdbwd"
+    return {"torch": [f"{request} form=mask"], "torch-frames": [f"{request} form=frames"]}
+
+
 def layernorm(c: Case, backward: bool) -> dict[str, Requests]:
     if c.words & {"no weight", "no bias"}:
         return {}
@@ -165,6 +172,7 @@ RULES: dict[str, Callable[[Case, bool], dict[str, Requests]]] = {
     "matmul": matmul,
     "conv2d": conv2d,
     "attention": attention,
+    "transformer_block": transformer_block,
     "layernorm": layernorm,
     "gelu": gelu,
     "resize2d": resize2d,
@@ -409,9 +417,9 @@ class Comparison:
         return result
 
     def memory(self, result: dict, first: dict, threads: int, wanted: dict[str, Requests]) -> None:
-        """Attention's memory is part of the comparison: what the pass needs beside its inputs, and the peer's peak."""
+        """Where memory is part of the comparison: what the pass needs beside its inputs, and the peer's peak."""
         for peer, requests in wanted.items():
-            if first["op"] != "attention" or "memory_bytes" not in first:
+            if first["op"] not in ("attention", "transformer_block") or "memory_bytes" not in first:
                 continue
             op, _, rest = requests[0].partition(" ")
             rest = rest.replace("pass=bwd", "pass=fwdbwd")  # saved tensors, gradients and scratch: needs both

@@ -6,6 +6,8 @@
                 attention under a frame mask (kernels/attention/frame_mask.h; by default a token sees its own frame and
                 all earlier ones), fp32. mask: one call with a boolean mask; frames: one unmasked call per frame, on
                 the keys that it sees, which skips the masked work; best: whichever is faster here.
+  transformer_block  frames= tokens= heads= width= hidden= pass=fwd|fwdbwd|bwd form=mask|frames
+                a block of model/transformer_block.h, fp32, batch of one, its attention as in sdpa
   layernorm rows= width= pass=...
   gelu      n= pass=...                   the tanh form
   resize    n= h= w= c= oh= ow= mode=nearest|bilinear pass=... form=nhwc|nchw|best
@@ -138,14 +140,16 @@ def visible(frame: int, frames: int, anchors: int, window: int, targets: int) ->
     return ranges
 
 
-def sdpa(request: dict, form: str) -> Work:
-    b, frames, tokens = integer(request, "b", 1), integer(request, "frames"), integer(request, "tokens")
-    heads, width = integer(request, "heads"), integer(request, "width")
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def frame_attention(request: dict, form: str) -> tuple[Attend, float]:
+    """Attention of q, k, v (b,heads,length,width) under the frame mask, and how many pairs the mask lets through."""
+    frames, tokens = integer(request, "frames"), integer(request, "tokens")
     rule = (integer(request, "anchors", 0), integer(request, "window", -1), integer(request, "targets", 0))
     seen = [[(i * tokens, j * tokens) for i, j in visible(f, frames, *rule)] for f in range(frames)]
-    length = frames * tokens
 
-    mask = torch.zeros(length, length, dtype=torch.bool)
+    mask = torch.zeros(frames * tokens, frames * tokens, dtype=torch.bool)
     for f, ranges in enumerate(seen):
         for i, j in ranges:
             mask[f * tokens : (f + 1) * tokens, i:j] = True
@@ -166,6 +170,14 @@ def sdpa(request: dict, form: str) -> Work:
             2,
         )
 
+    return masked if form == "mask" else by_frames, float(mask.sum())
+
+
+def sdpa(request: dict, form: str) -> Work:
+    b, length = integer(request, "b", 1), integer(request, "frames") * integer(request, "tokens")
+    heads, width = integer(request, "heads"), integer(request, "width")
+    attend, pairs = frame_attention(request, form)
+
     def operand() -> torch.Tensor:
         if choice(request, "layout", ("blhd", "bhld")) == "blhd":
             return torch.randn(b, length, heads, width).transpose(1, 2)
@@ -173,10 +185,53 @@ def sdpa(request: dict, form: str) -> Work:
 
     leaves = [[operand() for _ in range(3)] for _ in range(sets(request))]
     # Two products forward and five backward (one recomputes the scores), over the pairs that the mask lets through.
-    size, product = 4.0 * b * heads * length * width, 2.0 * b * heads * width * float(mask.sum())
-    work = with_passes(
-        request, leaves, masked if form == "mask" else by_frames, (2 * product, 4 * size, 5 * product, 8 * size)
-    )
+    size, product = 4.0 * b * heads * length * width, 2.0 * b * heads * width * pairs
+    work = with_passes(request, leaves, attend, (2 * product, 4 * size, 5 * product, 8 * size))
+    work.form = form
+    return work
+
+
+def transformer_block(request: dict, form: str) -> Work:
+    """model/transformer_block.h on a batch of one, written as one writes it in eager mode; every activation is kept."""
+    frames, tokens, heads = integer(request, "frames"), integer(request, "tokens"), integer(request, "heads")
+    width, hidden = integer(request, "width"), integer(request, "hidden")
+    c, length = heads * width, frames * tokens
+    attend, pairs = frame_attention(request, form)
+    cos, sin = torch.randn(2, length, 1, width // 2)
+
+    def rotate(x: torch.Tensor) -> torch.Tensor:  # (length,heads,width)
+        a, b = x.chunk(2, -1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+    def forward(
+        x: torch.Tensor, condition: torch.Tensor, q_norm: torch.Tensor, k_norm: torch.Tensor, *linear: torch.Tensor
+    ) -> torch.Tensor:
+        modulation, qkv, out, up, down = zip(linear[::2], linear[1::2])
+        m = F.linear(F.silu(condition), *modulation).view(frames, 1, 6 * c)
+        shift1, scale1, gate1, shift2, scale2, gate2 = m.chunk(6, -1)
+
+        def adaln(v: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:  # (frames,tokens,c)
+            return F.layer_norm(v, (c,), eps=1e-6) * (1 + scale) + shift
+
+        q, k, v = F.linear(adaln(x, shift1, scale1), *qkv).view(length, 3, heads, width).unbind(1)
+        q = rotate(F.rms_norm(q, (width,), q_norm, 1e-5))
+        k = rotate(F.rms_norm(k, (width,), k_norm, 1e-5))
+        a = attend(*(t.transpose(0, 1)[None] for t in (q, k, v)))  # (1,heads,length,width)
+        a = a[0].transpose(0, 1).reshape(frames, tokens, c)
+        x = x + gate1 * F.linear(a, *out)
+        h = F.gelu(F.linear(adaln(x, shift2, scale2), *up), approximate="tanh")
+        return x + gate2 * F.linear(h, *down)
+
+    shapes = [(6 * c, c), (3 * c, c), (c, c), (hidden, c), (c, hidden)]
+
+    def operands() -> list[torch.Tensor]:
+        linear = [t for shape in shapes for t in (torch.randn(shape) * 0.02, torch.randn(shape[0]) * 0.02)]
+        return [torch.randn(frames, tokens, c), torch.randn(frames, c), torch.ones(width), torch.ones(width), *linear]
+
+    flops = 2.0 * (frames * shapes[0][0] * c + length * sum(o * i for o, i in shapes[1:]))
+    product = 2.0 * c * pairs
+    leaves = [operands() for _ in range(sets(request))]
+    work = with_passes(request, leaves, forward, (flops + 2 * product, 0, 2 * flops + 5 * product, 0))
     work.form = form
     return work
 
@@ -346,6 +401,7 @@ def depth_warp(request: dict, form: str) -> Work:
 # op -> (set it up, its forms)
 OPS: dict[str, tuple[Callable[[dict, str], Work], tuple[str, ...]]] = {
     "sdpa": (sdpa, ("mask", "frames")),
+    "transformer_block": (transformer_block, ("mask", "frames")),
     "layernorm": (layernorm, ("",)),
     "gelu": (gelu, ("",)),
     "resize": (resize, ("nhwc", "nchw")),
@@ -467,7 +523,7 @@ def peak(request: dict) -> dict:
     after the call less VmRSS before it. It counts outputs, saved tensors, gradients and scratch; not inputs, mask and
     output gradient. Pages that the call frees and takes again count once.
     """
-    small = {"tokens": "4", "heads": "1", "width": "8", "rows": "4", "n": "64", "m": "8", "k": "8"}
+    small = {"tokens": "4", "heads": "1", "width": "8", "rows": "4", "n": "64", "m": "8", "k": "8", "hidden": "8"}
     op = request.get("of", "")
     if op not in OPS:
         raise Bad(f"memory: of is '{op}', accepted are {', '.join(OPS)}")

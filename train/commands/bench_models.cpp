@@ -82,8 +82,8 @@ class BlockStep {
 }  // namespace
 
 std::vector<ModelCase> model_cases() {
-  return {{"transformer_block", format("gpt,F={},S={},C={},H={},f32", BlockStep::kFrames, BlockStep::kTokens,
-                                       BlockStep::kChannels, BlockStep::kHeads)}};
+  return {{"transformer_block", format("gpt,F={},S={},C={},H={},M={},f32", BlockStep::kFrames, BlockStep::kTokens,
+                                       BlockStep::kChannels, BlockStep::kHeads, BlockStep::kHidden)}};
 }
 
 ModelTiming time_model(const ModelCase&, const RuntimeOptions& options, const Peaks& peaks, double seconds,
