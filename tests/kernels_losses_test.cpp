@@ -62,6 +62,7 @@ Tensor rows(std::vector<float> values) {
   return Tensor({n, 1}, std::move(values));
 }
 Tensor filled(Sizes sizes, float value) { return Tensor(sizes, std::vector<float>(size_t(sizes.count()), value)); }
+Tensor unwritten(Sizes sizes) { return filled(sizes, kNan); }  // an output in which a gap shows
 
 void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
   ASSERT_EQ(a.data.size(), b.data.size());
@@ -107,7 +108,7 @@ struct LaplaceResult {
 LaplaceResult laplace(Context& ctx, const LaplaceNll& op, const std::vector<float>& mean,
                       const std::vector<float>& log_scale, const std::vector<float>& target) {
   Tensor m = rows(mean), s = rows(log_scale), t = rows(target), one = filled({m.count()}, 1);
-  LaplaceResult r{Tensor({m.count()}), Tensor(m.view.sizes), Tensor(m.view.sizes)};
+  LaplaceResult r{unwritten({m.count()}), unwritten(m.view.sizes), unwritten(m.view.sizes)};
   run_forward(ctx, op, {m.view, s.view, t.view, {}}, {r.loss.view});
   run_backward(ctx, op, {m.view, s.view, t.view, {}}, {r.loss.view}, {one.view}, {r.dmean.view, r.dscale.view});
   return r;
@@ -162,8 +163,8 @@ TEST_P(Losses, MhpLaplaceIsLaplaceNllOfTheWinnerAndCrossEntropyAgainstIt) {
       const View t = weighted ? target.view : known.view, w = weighted ? weight.view : View{};
       const MhpLaplace op{.nll_scale = nll_scale, .min_log_scale = -0.9f};
       const MhpLaplace::In in{mean.view, scale.view, logits.view, t, w};
-      Tensor loss({batch}), nll({batch}), ce({batch}), dmean(mean.view.sizes), dscale(mean.view.sizes),
-          dlogits(logits.view.sizes);
+      Tensor loss({batch}), nll({batch}), ce({batch}), dmean = unwritten(mean.view.sizes),
+          dscale = unwritten(mean.view.sizes), dlogits = unwritten(logits.view.sizes);
       Indices winner({batch});
       const MhpLaplace::Out out{loss.view, winner.view, nll.view, ce.view};
       run_forward(ctx_, op, in, out);
@@ -251,7 +252,7 @@ struct ClassLoss {
 };
 ClassLoss cross_entropy(Context& ctx, const Tensor& logits, const View& target, const Tensor& dloss) {
   const int64_t n = logits.view.size(0);
-  ClassLoss r{Tensor({n}), Tensor({n}), Tensor({n}), Tensor(logits.view.sizes)};
+  ClassLoss r{unwritten({n}), unwritten({n}), unwritten({n}), unwritten(logits.view.sizes)};
   const CrossEntropy::Out out{r.loss.view, r.max.view, r.den.view};
   run_forward(ctx, CrossEntropy{}, {logits.view, target}, out);
   run_backward(ctx, CrossEntropy{}, {logits.view, target}, out, {dloss.view}, {r.dlogits.view});
@@ -317,7 +318,7 @@ struct BernoulliResult {
 };
 BernoulliResult bernoulli(Context& ctx, const std::vector<float>& logits, float target) {
   Tensor x = rows(logits), t = filled(x.view.sizes, target), one = filled({x.count()}, 1);
-  BernoulliResult r{Tensor({x.count()}), Tensor(x.view.sizes)};
+  BernoulliResult r{unwritten({x.count()}), unwritten(x.view.sizes)};
   run_forward(ctx, BernoulliNll{}, {x.view, t.view, {}}, {r.loss.view});
   run_backward(ctx, BernoulliNll{}, {x.view, t.view, {}}, {r.loss.view}, {one.view}, {r.slope.view});
   return r;
@@ -363,7 +364,7 @@ TEST_P(Losses, SmoothL1MeetsAtItsJoint) {
     const float inside = std::nextafterf(beta, 0.f);
     for (float sign : {1.f, -1.f}) {
       Tensor pred = rows({beta * sign, inside * sign, 0.5f * beta * sign, 2 * beta * sign, 0}),
-             target({5, 1}), one = filled({5}, 1), loss({5}), slope({5, 1});
+             target({5, 1}), one = filled({5}, 1), loss = unwritten({5}), slope = unwritten({5, 1});
       const SmoothL1 op{.beta = beta};
       run_forward(ctx_, op, {pred.view, target.view, {}}, {loss.view});
       run_backward(ctx_, op, {pred.view, target.view, {}}, {loss.view}, {one.view}, {slope.view});
@@ -376,7 +377,8 @@ TEST_P(Losses, SmoothL1MeetsAtItsJoint) {
       EXPECT_EQ(slope.data, (std::vector<float>{sign, sign * (1 - 0x1p-24f), 0.5f * sign, sign, 0}));
     }
   }
-  Tensor pred = rows({3, -3, 0, 1e-30f}), target({4, 1}), one = filled({4}, 1), loss({4}), slope({4, 1});
+  Tensor pred = rows({3, -3, 0, 1e-30f}), target({4, 1}), one = filled({4}, 1), loss = unwritten({4}),
+      slope = unwritten({4, 1});
   const SmoothL1 absolute{.beta = 0};
   run_forward(ctx_, absolute, {pred.view, target.view, {}}, {loss.view});
   run_backward(ctx_, absolute, {pred.view, target.view, {}}, {loss.view}, {one.view}, {slope.view});
@@ -387,7 +389,7 @@ TEST_P(Losses, SmoothL1MeetsAtItsJoint) {
 // ---- numbers spread over bins ----
 
 Tensor run_symlog(Context& ctx, SymLogKind kind, const Tensor& x) {
-  Tensor y(x.view.sizes);
+  Tensor y = unwritten(x.view.sizes);
   run_forward(ctx, SymLog{kind}, {x.view}, {y.view});
   return y;
 }
@@ -448,7 +450,7 @@ Tensor two_hot_targets(const Tensor& bins) {
 
 ClassLoss two_hot(Context& ctx, const Tensor& logits, const Tensor& target, const Tensor& bins, const Tensor& dloss) {
   const int64_t n = logits.view.size(0);
-  ClassLoss r{Tensor({n}), Tensor({n}), Tensor({n}), Tensor(logits.view.sizes)};
+  ClassLoss r{unwritten({n}), unwritten({n}), unwritten({n}), unwritten(logits.view.sizes)};
   const TwoHotCrossEntropy::In in{logits.view, target.view, bins.view};
   const TwoHotCrossEntropy::Out out{r.loss.view, r.max.view, r.den.view};
   run_forward(ctx, TwoHotCrossEntropy{}, in, out);
@@ -585,7 +587,7 @@ struct Draw {
 Draw draw(Context& ctx, const Categorical& op, const Tensor& logits, const Words& rng) {
   Sizes one = logits.view.sizes;
   one.rank--;
-  Draw d{Tensor(logits.view.sizes), Tensor(logits.view.sizes), Indices(one)};
+  Draw d{unwritten(logits.view.sizes), unwritten(logits.view.sizes), Indices(one)};
   run_forward(ctx, op, {logits.view, rng.view}, {d.sample.view, d.index.view, d.probs.view});
   return d;
 }
@@ -665,7 +667,7 @@ TEST_P(Losses, SamplesDoNotDependOnHowABatchIsCut) {
 Tensor categorical_gradient(Context& ctx, const Categorical& op, const Tensor& logits, const Words& rng,
                             const Tensor& dsample, const Tensor& dprobs) {
   const Draw d = draw(ctx, op, logits, rng);
-  Tensor dx(logits.view.sizes);
+  Tensor dx = unwritten(logits.view.sizes);
   run_backward(ctx, op, {logits.view, rng.view}, {d.sample.view, d.index.view, d.probs.view},
                {dsample.view, dprobs.view}, {dx.view});
   return dx;
@@ -715,7 +717,7 @@ struct Divergence {
 };
 Divergence divergence(Context& ctx, const CategoricalKl& op, const Tensor& p, const Tensor& q, const Tensor& dloss) {
   const int64_t n = p.view.size(0);
-  Divergence d{Tensor({n}), Tensor({n}), Tensor(p.view.sizes), Tensor(p.view.sizes)};
+  Divergence d{unwritten({n}), unwritten({n}), unwritten(p.view.sizes), unwritten(p.view.sizes)};
   run_forward(ctx, op, {p.view, q.view}, {d.loss.view, d.kl.view});
   run_backward(ctx, op, {p.view, q.view}, {d.loss.view, d.kl.view}, {dloss.view}, {d.dp.view, d.dq.view});
   return d;
@@ -847,7 +849,8 @@ TEST_P(Losses, NothingPassesTheEndOfAnEpisode) {
   run_forward(ctx_, op, {reward.view, discount.view, value.view, bootstrap.view}, {returns.view});
   EXPECT_EQ(returns[end], reward[end]);
   std::fill(dreturns.data.begin(), dreturns.data.begin() + end + 1, 1.f);
-  Tensor dreward({1, steps}), ddiscount({1, steps}), dvalue({1, steps}), dbootstrap = filled({1}, kNan);
+  Tensor dreward = unwritten({1, steps}), ddiscount = unwritten({1, steps}), dvalue = unwritten({1, steps}),
+         dbootstrap = unwritten({1});
   run_backward(ctx_, op, {reward.view, discount.view, value.view, bootstrap.view}, {returns.view}, {dreturns.view},
                {dreward.view, ddiscount.view, dvalue.view, dbootstrap.view});
   for (int64_t t = 0; t <= end; t++) EXPECT_GE(dreward[t], 1.f);
