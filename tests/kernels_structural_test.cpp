@@ -498,6 +498,25 @@ TEST_P(Structural, BlockGruIsBlockLinearThenGruCell) {
   expect_same_bits(db, db2, "dbias");
 }
 
+// h' = z tanh(s c) + (1 - z) h with s = sigmoid(reset), z = sigmoid(update - 1), by hand.
+TEST_P(Structural, GruCellAtKnownPoints) {
+  struct Point {
+    double h, reset, candidate, update, expected;
+  };
+  const double log2 = std::log(2.0), log3 = std::log(3.0), e = std::exp(1.0);
+  const Point points[] = {{0.5, 0, 0, 0, 0.5 * e / (1 + e)},                            // z = 1 / (1 + e)
+                          {1, 0, 0, 1, 0.5},                                            // z = 1/2
+                          {0, log3, log3 * 4 / 3, 1, 0.5 * 0.8},                        // s = 3/4, tanh(log 3) = 0.8
+                          {-1, log3, -log2 * 4 / 3, 1 + log3, -0.75 * 0.6 - 0.25},      // z = 3/4, tanh(log 2) = 0.6
+                          {0.25, -log3, 4 * log3, 1 - log3, 0.25 * 0.8 + 0.75 * 0.25}};  // s = z = 1/4
+  for (const Point& p : points) {
+    Tensor h({1, 1, 1}, std::vector<float>{float(p.h)}), y({1, 1, 1}),
+        gates({1, 1, 3}, std::vector<float>{float(p.reset), float(p.candidate), float(p.update)});
+    run_forward(ctx_, GruCell{}, {h.view, gates.view}, {y.view});
+    EXPECT_NEAR(y[0], p.expected, 16 * 0x1p-24) << p.reset << " " << p.candidate << " " << p.update;
+  }
+}
+
 // A closed update gate keeps the state; an open one with the reset gate closed forgets all.
 TEST_P(Structural, GatesOfTheGruOpenAndClose) {
   const int64_t width = 40;

@@ -8,7 +8,7 @@
 // Order: bins pair up from the ends inwards, so that opposite numbers cancel: with e = exp(x - max) and h = C/2 rounded
 //   down, pair[c] = e[c] bins[c] + e[C-1-c] bins[C-1-c], three roundings; mean = (canonical row sum of h pairs
 //   + e bins of the middle where C is odd) / den. A symmetric distribution over symmetric bins, such as that of a
-//   network that starts with zeros, has the mean 0 exactly, and a mirrored one the negative mean, bit for bit.
+//   network that starts with zeros, has the mean 0 exactly; a mirrored one the negative mean, but for den's rounding.
 // backward: dlogits = (dmean p) (bins - mean). No gradient to bins.
 // Deterministic, independent of R. Throws if C == 0.
 // Source: Hafner et al. 2023, arXiv:2301.04104, and its code (embodied/jax/outs.py, TwoHot.pred), which pairs bins too,
