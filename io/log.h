@@ -45,7 +45,7 @@ struct DrivingLog {
   HostArray frames;                     // (T,H,W,3) u8 RGB; absent where the log has no images
   HostArray depth;                      // (T,H,W) f32 metres along the optical axis, 0: none; may be absent
   HostArray labels;                     // (T,H,W) u8; may be absent
-  HostArray right_frames;               // (R,H,W,3) u8 of a second camera beside the first: its first R frames; may be absent
+  HostArray right_frames;               // (R,H,W,3) u8: of a second camera, of the first R frames; may be absent
   Vec3 right_from_left{};               // metres, camera axes (x right, y down, z forward): X_right = X_left + this
   std::vector<double> times_s;          // (P) increasing
   std::vector<Pose> poses;              // (P)

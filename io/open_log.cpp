@@ -13,8 +13,10 @@ DrivingLog open_log(const std::string& path) {
   if (!std::filesystem::is_directory(status)) return read_segment(path);
   if (is_kitti(path)) return read_kitti(path);
   CHECK(is_comma2k19(path),
-        "{}: no driving log; accepted: a segment file, or a folder with image_02/ and poses_cam02.txt (KITTI) or global_pose/ "
-        "(comma2k19)", path);
+        "{}: no driving log; accepted: a segment file, or a folder with image_02/ and poses_cam02.txt (KITTI) or "
+        "global_pose/ "
+        "(comma2k19)",
+        path);
   return read_comma2k19(path);
 }
 

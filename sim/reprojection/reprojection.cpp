@@ -53,13 +53,15 @@ Tensor without_gaps(Runtime& runtime, const Tensor& depth, bool gaps_are_sky) {
 
 Reprojector::Reprojector(Runtime& runtime, const CameraModel& camera) : runtime_(runtime), camera_(camera) {
   CHECK(std::min(camera.width, camera.height) >= 1 && std::max(camera.width, camera.height) <= kMaxImageSide,
-        "images of {} x {} pixels cannot be reprojected; accepted: sides of 1 to {}", camera.width, camera.height, kMaxImageSide);
+        "images of {} x {} pixels cannot be reprojected; accepted: sides of 1 to {}", camera.width, camera.height,
+        kMaxImageSide);
 }
 
 // Of the same view on `scale` times as many pixels, whose edges stay where they are.
 Tensor Reprojector::intrinsics(int scale) const {
   auto centre = [&](double v) { return float((v + 0.5) * scale - 0.5); };
-  const std::vector<float> k{float(camera_.fx * scale), float(camera_.fy * scale), centre(camera_.cx), centre(camera_.cy)};
+  const std::vector<float> k{float(camera_.fx * scale), float(camera_.fy * scale), centre(camera_.cx),
+                             centre(camera_.cy)};
   return runtime_.from(k, {1, 4});
 }
 
@@ -83,17 +85,20 @@ Reprojector::Warp Reprojector::sampled(const Tensor& other, const Tensor& depth,
 
 Reprojector::Warp Reprojector::splatted(const Tensor& image, const Tensor& depth, const Pose& motion) const {
   const Tensor camera = intrinsics();
-  const auto [y, mask, z, source] = apply_all(runtime_, DepthWarp{}, image, depth, camera, camera, rigid(inverse(motion)));
+  const auto [y, mask, z, source] =
+      apply_all(runtime_, DepthWarp{}, image, depth, camera, camera, rigid(inverse(motion)));
   return {y, mask};
 }
 
 Reprojector::Picture Reprojector::pictured(const Tensor& image, const Tensor& depth, const Pose& motion) const {
-  const int64_t h = camera_.height, w = camera_.width, points = std::min<int64_t>(kPoints, kMaxImageSide / std::max(h, w));
+  const int64_t h = camera_.height, w = camera_.width,
+                points = std::min<int64_t>(kPoints, kMaxImageSide / std::max(h, w));
   const Tensor camera = intrinsics();
   // By the nearest pixel: between a surface and the one behind it there is none.
   const Tensor fine = apply(runtime_, Resize2d{h * points, w * points}, depth.reshape({1, h, w, 1}));
-  const auto [y, mask, z, source] = apply_all(runtime_, DepthWarp{h, w}, fine, fine.reshape({1, h * points, w * points}),
-                                              intrinsics(int(points)), camera, rigid(inverse(motion)));
+  const auto [y, mask, z, source] =
+      apply_all(runtime_, DepthWarp{h, w}, fine, fine.reshape({1, h * points, w * points}), intrinsics(int(points)),
+                camera, rigid(inverse(motion)));
   const Tensor seen = apply(runtime_, InverseWarp{Padding::border}, image, z, camera, camera, rigid(motion));
   return {{seen, mask}, apply(runtime_, PushPull{}, seen, mask)};
 }
@@ -107,6 +112,8 @@ Difference difference(Runtime& runtime, const Tensor& a, const Tensor& b, const 
           level * level * sum(apply(runtime, FlowLoss{}, x, y, weight)) / (3 * pixels), pixels / double(n)};
 }
 
-double psnr_db(double mean_square) { return 10 / 2.302585092994046 * double(canonical::log(float(255. * 255 / mean_square))); }
+double psnr_db(double mean_square) {
+  return 10 / 2.302585092994046 * double(canonical::log(float(255. * 255 / mean_square)));
+}
 
 }  // namespace dr::sim

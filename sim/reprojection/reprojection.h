@@ -1,13 +1,15 @@
 #pragma once
 // The reprojective simulator: what a camera elsewhere would have seen, from one recorded frame and its depth.
 //
-//   sampled    each pixel with depth is projected into the other view, whose image is read there: how well depth and poses
-//              explain a true image
+//   sampled    each pixel with depth is projected into the other view, whose image is read there: how well depth and
+//              poses explain a true image
 //   splatted   each pixel with depth goes to the nearest pixel of the new view, where the nearest surface wins
-//   pictured   what a policy is shown: the surface that each pixel of the new view sees, from depth that has no gaps, the
-//              frame read where that surface was, and holes filled from around them
+//   pictured   what a policy is shown: the surface that each pixel of the new view sees, from depth that has no gaps,
+//              the frame read where that surface was, and holes filled from around them
+//
 // Everything runs through ops, so results are the same bits for any number of threads.
-// Known limits: the scene stands still; what the frame did not see is made up; reflections and exposure stay the frame's.
+// Known limits: the scene stands still; what the frame did not see is made up; reflections and exposure stay the
+// frame's.
 // Source: arXiv:2504.19077, section 3.
 
 #include "io/log.h"
@@ -18,8 +20,8 @@ namespace dr::sim {
 inline constexpr double kReprojectionRangeM = 4;  // further away, too much of the picture is made up
 
 // Depth without gaps, for pictured; (1,H,W) f32 metres, anything but a finite number above 0 being a gap. The built-in
-// world's gaps are its sky, which is put at 10 km. Others are filled by push_pull in inverse depth, which is linear on a
-// plane; where nothing is near, that is a guess.
+// world's gaps are its sky, which is put at 10 km. Others are filled by push_pull in inverse depth, which is linear on
+// a plane; where nothing is near, that is a guess.
 Tensor without_gaps(Runtime& runtime, const Tensor& depth, bool gaps_are_sky);
 
 // Images are (1,H,W,3) f32 in [-1, 1], depth (1,H,W) f32 metres along the optical axis, gaps as above. `motion` is the

@@ -1,5 +1,5 @@
-// reproject: the frames of a log as a camera elsewhere would have seen them, and how far that is from the truth where the
-// log has the true image too.
+// reproject: the frames of a log as a camera elsewhere would have seen them, and how far that is from the truth where
+// the log has the true image too.
 
 #include <charconv>
 #include <chrono>
@@ -37,9 +37,17 @@ struct ReprojectOptions {
 
 // ---- what is asked for ----
 
+// Whether `text` is one number and nothing else.
+template <class T>
+bool read_number(std::string_view text, T& to) {
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), to);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
 constexpr std::string_view kAcceptedTo =
-    "next (the next frame's pose), right (the log's right camera), or an offset such as y=0.5 or x=1,yaw=-3: x, y, z in metres "
-    "forward, right, down, yaw in degrees to the right";
+    "next (the next frame's pose), right (the log's right camera), or an offset such as y=0.5 or x=1,yaw=-3: x, y, z "
+    "in metres forward, right, down, yaw in degrees to the right";
 
 struct Target {
   enum class Kind { next, right, offset } kind = Kind::next;
@@ -58,10 +66,9 @@ Target parse_target(const std::string& text) {
     const size_t end = std::min(text.find(',', begin), text.size()), equals = std::min(text.find('=', begin), end);
     const std::string_view key = std::string_view(text).substr(begin, equals - begin);
     double* to = key == "x" ? &at[0] : key == "y" ? &at[1] : key == "z" ? &at[2] : key == "yaw" ? &yaw_deg : nullptr;
-    const char *number = text.data() + std::min(equals + 1, end), *past = text.data() + end;
-    if (number != past && *number == '+') number++;
-    const bool read = to && std::from_chars(number, past, *to).ptr == past && number != past && std::isfinite(*to);
-    CHECK(read, "--to '{}' names no camera; accepted: {}", shown(text), kAcceptedTo);
+    const bool read =
+        to && equals < end && read_number(std::string_view(text).substr(equals + 1, end - equals - 1), *to);
+    CHECK(read && std::isfinite(*to), "--to '{}' names no camera; accepted: {}", shown(text), kAcceptedTo);
     begin = end + 1;
   }
   return {Target::Kind::offset, pose_of_euler(at, {0, 0, yaw_deg * sim::kPi / 180}), "a camera at " + text};
@@ -70,18 +77,13 @@ Target parse_target(const std::string& text) {
 // From the first to before the second, of "N" or "A:B" or nothing, within `available` frames.
 std::pair<int64_t, int64_t> parse_frames(const std::string& text, int64_t available) {
   int64_t first = 0, last = available;
-  const char *p = text.data(), *end = p + text.size();
-  bool read = true;
-  if (!text.empty()) {
-    if (const size_t colon = text.find(':'); colon != text.npos) {
-      read = std::from_chars(p, end, first).ptr == p + colon;
-      p += colon + 1;
-    }
-    read &= p != end && std::from_chars(p, end, last).ptr == end;
-  }
+  const size_t colon = text.find(':'), from = colon == text.npos ? 0 : colon + 1;
+  const bool read =
+      text.empty() || ((colon == text.npos || read_number(std::string_view(text).substr(0, colon), first)) &&
+                       read_number(std::string_view(text).substr(from), last));
   CHECK(read && first >= 0 && first < last && last <= available,
-        "--frames '{}' names no frames; accepted: N or A:B (from A to before B) within the {} that can be reprojected", shown(text),
-        available);
+        "--frames '{}' names no frames; accepted: N or A:B (from A to before B) within the {} that can be reprojected",
+        shown(text), available);
   return {first, last};
 }
 
@@ -116,8 +118,8 @@ class Reprojection {
       : runtime_(runtime), log_(log), target_(target), reprojector_(runtime, log.camera) {
     CHECK(log.frames, "{}: the log has no images, which reproject needs", log.where);
     CHECK(log.depth, "{}: the log has no depth, which reproject needs", log.where);
-    CHECK(target.kind != Target::Kind::right || log.right_frames, "{}: the log has no right camera; accepted: --to next or an offset",
-          log.where);
+    CHECK(target.kind != Target::Kind::right || log.right_frames,
+          "{}: the log has no right camera; accepted: --to next or an offset", log.where);
   }
 
   // Frames from the first on that have a new camera: those before a next one, or with a right image, or all.
@@ -138,12 +140,14 @@ class Reprojection {
       m.at = {-t[2], -t[0], -t[1]};
     } else {
       const Pose from = log_.pose_at(log_.frame_times_s[size_t(i)]);
-      const Pose to = target_.kind == Target::Kind::next ? log_.pose_at(log_.frame_times_s[size_t(i + 1)]) : from * target_.offset;
+      const Pose to =
+          target_.kind == Target::Kind::next ? log_.pose_at(log_.frame_times_s[size_t(i + 1)]) : from * target_.offset;
       m = relative(from * log_.camera.mount, to * log_.camera.mount);
     }
     const double metres = std::sqrt(m.at[0] * m.at[0] + m.at[1] * m.at[1] + m.at[2] * m.at[2]);
-    CHECK(metres < sim::kReprojectionRangeM, "{}: the new camera of frame {} is {:.2f} m away; accepted: less than {} m", log_.where,
-          i, metres, sim::kReprojectionRangeM);
+    CHECK(metres < sim::kReprojectionRangeM,
+          "{}: the new camera of frame {} is {:.2f} m away; accepted: less than {} m", log_.where, i, metres,
+          sim::kReprojectionRangeM);
     return m;
   }
 
@@ -151,7 +155,8 @@ class Reprojection {
   Measured measure(int64_t i, std::vector<Stage>* stages) {
     const Tensor frame = image(log_.frames.view.slice(0, i, 1));
     const View metres = log_.depth.view.slice(0, i, 1);
-    const Tensor depth = Tensor::from(runtime_.arena(), std::span<const float>(metres.as<float>(), size_t(metres.count())), metres.sizes);
+    const Tensor depth = Tensor::from(runtime_.arena(),
+                                      std::span<const float>(metres.as<float>(), size_t(metres.count())), metres.sizes);
     const Tensor truth = target_.kind == Target::Kind::next    ? image(log_.frames.view.slice(0, i + 1, 1))
                          : target_.kind == Target::Kind::right ? image(log_.right_frames.view.slice(0, i, 1))
                                                                : Tensor();
@@ -176,10 +181,14 @@ class Reprojection {
         r.ssim = double(apply(Ssim{}, picture.filled, truth).floats()[0]);
     }
     if (stages) {
-      *stages = {{"recorded", bytes(frame)}, {"splatted", bytes(rendered)}, {"warped", bytes(picture.warp)}, {"inpainted", bytes(picture.filled)}};
+      *stages = {{"recorded", bytes(frame)},
+                 {"splatted", bytes(rendered)},
+                 {"warped", bytes(picture.warp)},
+                 {"inpainted", bytes(picture.filled)}};
       if (truth) {
         stages->push_back({"true", bytes(truth)});
-        stages->push_back({format("difference x {}", kGain), amplified_difference((*stages)[3].image, (*stages)[4].image)});
+        stages->push_back(
+            {format("difference x {}", kGain), amplified_difference((*stages)[3].image, (*stages)[4].image)});
       }
     }
     return r;
@@ -194,7 +203,9 @@ class Reprojection {
     const std::span<const uint8_t> host(v.as<uint8_t>(), size_t(v.count()));
     return apply(ImageToFloat{}, Tensor::from(runtime_.arena(), host, v.sizes));
   }
-  Image bytes(const Tensor& t) const { return {int(t.size(2)), int(t.size(1)), 3, apply(FloatToImage{}, t).to_vector<uint8_t>()}; }
+  Image bytes(const Tensor& t) const {
+    return {int(t.size(2)), int(t.size(1)), 3, apply(FloatToImage{}, t).to_vector<uint8_t>()};
+  }
   // Black where the mask is 0.
   Image bytes(const Reprojector::Warp& warp) const {
     Image b = bytes(warp.image);
@@ -214,7 +225,8 @@ class Reprojection {
 
 // Means over the frames that have a figure; NaN where none has.
 struct Figures {
-  double unwarped = 0, sampled = 0, rendered = 0, picture = 0, psnr_db = 0, picture_psnr_db = 0, ssim = 0, coverage = 0, holes = 0;
+  double unwarped, sampled, rendered, picture;  // mean absolute errors in levels
+  double psnr_db, picture_psnr_db, ssim, coverage, holes;
 
   explicit Figures(const std::vector<Measured>& frames) {
     auto mean = [&](auto&& figure) {
@@ -234,12 +246,19 @@ struct Figures {
     holes = mean([](const Measured& m) { return m.holes; });
   }
 
+  std::string without_truth() const {
+    return format(
+        "Splatted pixels cover {:.1f} % of the new view; {:.1f} % of the picture is inpainted.\n"
+        "There is no true image from there, so no error.",
+        100 * coverage, 100 * holes);
+  }
   std::vector<std::vector<std::string>> rows() const {
     auto text = [](double v, int digits) { return std::isnan(v) ? "-" : format("{:.{}f}", v, digits); };
     return {{"unwarped, at pixels with depth", text(unwarped, 2), "", ""},
             {"sampled, at pixels with depth", text(sampled, 2), "", ""},
             {format("rendered, on {:.1f} % of the pixels", 100 * coverage), text(rendered, 2), text(psnr_db, 1), ""},
-            {format("picture, {:.1f} % of it inpainted", 100 * holes), text(picture, 2), text(picture_psnr_db, 1), text(ssim, 3)}};
+            {format("picture, {:.1f} % of it inpainted", 100 * holes), text(picture, 2), text(picture_psnr_db, 1),
+             text(ssim, 3)}};
   }
 };
 const std::vector<std::string> kColumns{"", "mean error", "PSNR, dB", "SSIM"};
@@ -249,17 +268,19 @@ struct Example {
   std::vector<Stage> stages;
 };
 
-Report report_of(const DrivingLog& log, const Target& target, const std::vector<Measured>& frames, const Figures& figures,
-                 const std::vector<Example>& examples) {
+Report report_of(const DrivingLog& log, const Target& target, const std::vector<Measured>& frames,
+                 const Figures& figures, const std::vector<Example>& examples) {
   const std::string name = std::filesystem::path(log.where).filename().string();
-  Report report("Reprojection of " + shown(name), format("{} frames of {} x {} pixels ({} log), seen from {}", frames.size(),
-                                                          log.camera.width, log.camera.height, log.kind, target.words));
+  Report report("Reprojection of " + shown(name),
+                format("{} frames of {} x {} pixels ({} log), seen from {}", frames.size(), log.camera.width,
+                       log.camera.height, log.kind, target.words));
   report.heading("Pictures");
-  report.paragraph(
-      format("Recorded: the log's frame. Splatted: its pixels with depth, each moved to where the new camera sees it. Warped: the same from "
-             "depth without gaps, read back from the frame. Inpainted: its holes filled from around them.{}",
-             target.has_truth() ? format(" True: what was seen from there. Difference: white is none, {} times amplified.", kGain)
-                                : " There is no true image from there to compare with."));
+  std::string legend =
+      "Recorded: the log's frame. Splatted: its pixels with depth, each moved to where the new camera sees it. Warped: "
+      "the same from depth without gaps, read back from the frame. Inpainted: its holes filled from around them.";
+  if (target.has_truth())
+    legend += format(" True: what was seen from there. Difference: white is none, {} times amplified.", kGain);
+  report.paragraph(legend);
   constexpr double kRoom = 740;  // pixels of the page beside the rows' names
   const size_t columns = std::clamp<size_t>(size_t(kRoom / log.camera.width + 0.25), 1, 4);
   for (size_t begin = 0; begin < examples.size(); begin += columns) {
@@ -288,17 +309,52 @@ Report report_of(const DrivingLog& log, const Target& target, const std::vector<
                     curve("sampled", [](const Measured& m) { return m.sampled.mean_abs; }),
                     curve("rendered", [](const Measured& m) { return m.rendered.mean_abs; })}});
   } else {
-    report.paragraph(format("Splatted pixels cover {:.1f} % of the new view. {:.1f} % of the picture is inpainted.", 100 * figures.coverage,
-                            100 * figures.holes));
+    report.paragraph(figures.without_truth());
   }
-  report.curves({"Share of the picture that is inpainted", "time, s", "%", {curve("", [](const Measured& m) { return 100 * m.holes; })}});
+  const Series holes = curve("", [](const Measured& m) { return 100 * m.holes; });
+  report.curves({"Share of the picture that is inpainted", "time, s", "%", {holes}});
 
   report.heading("What it cannot do");
   report.paragraph(
-      "The scene stands still: whoever moves is drawn where they were. What the frame did not see is made up of what surrounds it. "
-      "Reflections and exposure stay those of the frame. Depth between a LiDAR's points, and above them, is interpolated. A policy "
-      "could learn to read these marks instead of the road.");
+      "The scene stands still: whoever moves is drawn where they were. What the frame did not see is made up of what "
+      "surrounds it. Reflections and exposure stay those of the frame. Depth between a LiDAR's points, and above them, "
+      "is interpolated. A policy could learn to read these marks instead of the road.");
   return report;
+}
+
+// Every stage a row, of up to three frames.
+Image strip_of(const std::vector<Example>& examples) {
+  std::vector<Image> sheet;
+  const size_t columns = std::min<size_t>(3, examples.size());
+  for (size_t i = 0; i < examples[0].stages.size(); i++)
+    for (size_t k = 0; k < columns; k++) sheet.push_back(examples[k * examples.size() / columns].stages[i].image);
+  return contact_sheet(sheet, int(columns));
+}
+
+// Frame and picture above truth and difference, or else the stages: two by two with gaps, so that both sides are even.
+Image video_frame(const std::vector<Stage>& stages) {
+  const bool truth = stages.size() > 4;
+  std::vector<Image> four;
+  for (size_t i : {0, truth ? 3 : 1, truth ? 4 : 2, truth ? 5 : 3}) four.push_back(stages[i].image);
+  return contact_sheet(four, 2);
+}
+
+// What needs a true image is null without one: JSON has no NaN.
+nlohmann::json json_of(const DrivingLog& log, const std::string& to, size_t frames, const Figures& f, double seconds) {
+  return {{"log", shown(log.where, 1000)},
+          {"kind", log.kind},
+          {"to", to},
+          {"frames", frames},
+          {"mean_abs_error", f.sampled},
+          {"unwarped_mean_abs_error", f.unwarped},
+          {"rendered_mean_abs_error", f.rendered},
+          {"coverage", f.coverage},
+          {"psnr_db", f.psnr_db},
+          {"picture_mean_abs_error", f.picture},
+          {"picture_psnr_db", f.picture_psnr_db},
+          {"ssim", f.ssim},
+          {"hole_fraction", f.holes},
+          {"seconds", seconds}};
 }
 
 int reproject(const ReprojectOptions& o) {
@@ -322,10 +378,12 @@ int reproject(const ReprojectOptions& o) {
   if (!c.json.empty()) json.emplace(c.json);
   if (!c.out.empty()) page.emplace(c.out + "/report.html");
   std::optional<VideoWriter> video;
-  // Four pictures and gaps: both sides are even.
-  const double span_s = log.frame_times_s[size_t(chosen.back())] - log.frame_times_s[size_t(chosen[0])];
-  const double frames_per_s = span_s > 0 ? double(chosen.size() - 1) / span_s : 5;
-  if (o.mp4) video.emplace(c.out + "/reproject.mp4", 2 * log.camera.width + 4, 2 * log.camera.height + 4, frames_per_s);
+  if (o.mp4) {
+    const double span_s = log.frame_times_s[size_t(chosen.back())] - log.frame_times_s[size_t(chosen[0])];
+    const double frames_per_s = span_s > 0 ? double(chosen.size() - 1) / span_s : 5;
+    const CameraModel& k = log.camera;
+    video.emplace(c.out + "/reproject.mp4", 2 * k.width + 4, 2 * k.height + 4, frames_per_s);
+  }
   if (!c.ledger.empty()) runtime.ledger = std::make_unique<LedgerWriter>(c.ledger);
   if (c.profile) runtime.profiler.emplace();
 
@@ -334,27 +392,27 @@ int reproject(const ReprojectOptions& o) {
   std::vector<Example> examples;
   const size_t wanted = std::min<size_t>(6, chosen.size());
   for (size_t k = 0; k < chosen.size(); k++) {
-    const bool example = !c.out.empty() && examples.size() < wanted && k == (2 * examples.size() + 1) * chosen.size() / (2 * wanted);
+    const bool example =
+        !c.out.empty() && examples.size() < wanted && k == (2 * examples.size() + 1) * chosen.size() / (2 * wanted);
     std::vector<Stage> stages;
     if (runtime.ledger) runtime.ledger->begin_step(chosen[k]);
     frames.push_back(reprojection.measure(chosen[k], example || video ? &stages : nullptr));
     if (runtime.ledger) runtime.ledger->end_step();
-    if (video) {
-      const std::array<size_t, 4> shown = target.has_truth() ? std::array<size_t, 4>{0, 3, 4, 5} : std::array<size_t, 4>{0, 1, 2, 3};
-      std::vector<Image> four;
-      for (size_t i : shown) four.push_back(stages[i].image);
-      video->add(contact_sheet(four, 2));
-    }
+    if (video) video->add(video_frame(stages));
     if (example) examples.push_back({frames.back().time_s, std::move(stages)});
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   const Figures f(frames);
-  std::printf("%s: %zu frames of %d x %d seen from %s\n", shown(log.where, 500).c_str(), frames.size(), log.camera.width, log.camera.height,
-              target.words.c_str());
-  std::vector<std::vector<std::string>> rows{kColumns};
-  for (auto& row : f.rows()) rows.push_back(std::move(row));
-  std::printf("%s", aligned(rows, "lrrr").c_str());
+  std::printf("%s: %zu frames of %d x %d seen from %s\n", shown(log.where, 500).c_str(), frames.size(),
+              log.camera.width, log.camera.height, target.words.c_str());
+  if (target.has_truth()) {
+    std::vector<std::vector<std::string>> rows{kColumns};
+    for (auto& row : f.rows()) rows.push_back(std::move(row));
+    std::printf("%s", aligned(rows, "lrrr").c_str());
+  } else {
+    std::printf("%s\n", f.without_truth().c_str());
+  }
   if (const int64_t without = last - first - int64_t(chosen.size()))
     std::printf("%lld frames have no depth and were left out\n", static_cast<long long>(without));
   if (runtime.ledger) runtime.ledger->close();
@@ -365,24 +423,15 @@ int reproject(const ReprojectOptions& o) {
   }
   if (video) video->finish();
   if (page) {
-    std::vector<Image> sheet;
-    const size_t columns = std::min<size_t>(3, examples.size());
-    for (size_t i = 0; i < examples[0].stages.size(); i++)
-      for (size_t k = 0; k < columns; k++) sheet.push_back(examples[k * examples.size() / columns].stages[i].image);
-    write_png(c.out + "/strip.png", contact_sheet(sheet, int(columns)));
+    write_png(c.out + "/strip.png", strip_of(examples));
     page->write(report_of(log, target, frames, f, examples).html());
     page->commit();
   }
   if (!c.quiet)
-    std::printf("%.1f s, %.0f frames/s%s\n", seconds, double(frames.size()) / seconds, page ? format("; {}/report.html", c.out).c_str() : "");
+    std::printf("%.1f s, %.0f frames/s%s\n", seconds, double(frames.size()) / seconds,
+                page ? format("; {}/report.html", c.out).c_str() : "");
   if (json) {
-    // What needs a true image is null without one: JSON has no NaN.
-    const nlohmann::json result = {{"log", log.where}, {"kind", log.kind}, {"to", o.to}, {"frames", frames.size()},
-                                   {"mean_abs_error", f.sampled}, {"unwarped_mean_abs_error", f.unwarped},
-                                   {"rendered_mean_abs_error", f.rendered}, {"coverage", f.coverage}, {"psnr_db", f.psnr_db},
-                                   {"picture_mean_abs_error", f.picture}, {"picture_psnr_db", f.picture_psnr_db}, {"ssim", f.ssim},
-                                   {"hole_fraction", f.holes}, {"seconds", seconds}};
-    json->write(result.dump(1) + "\n");
+    json->write(json_of(log, o.to, frames.size(), f, seconds).dump(1) + "\n");
     json->commit();
   }
   return kDone;
@@ -392,7 +441,8 @@ int reproject(const ReprojectOptions& o) {
 
 void add_reproject(CLI::App& app, Body& body) {
   auto options = std::make_shared<ReprojectOptions>();
-  CLI::App* command = app.add_subcommand("reproject", "a log's frames as a camera elsewhere would have seen them, and how true that is");
+  CLI::App* command = app.add_subcommand(
+      "reproject", "a log's frames as a camera elsewhere would have seen them, and how true that is");
   add_common(*command, options->common);
   command->add_option("--log", options->log, "segment file, or folder in KITTI's layout; with depth")->required();
   command->add_option("--to", options->to, std::string(kAcceptedTo))->capture_default_str();
