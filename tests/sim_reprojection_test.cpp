@@ -53,7 +53,7 @@ TEST_F(ReprojectionTest, NoMotionIsTheFrameItself) {
   const Reprojector r(runtime_, camera_);
   EXPECT_EQ(r.splatted(f.image, without_gaps(runtime_, f.depth, true), {}).image.floats(), f.image.floats());
   const auto picture = r.pictured(f.image, without_gaps(runtime_, f.depth, true), {});
-  EXPECT_EQ(whole(picture.filled, picture.filled).coverage, 1);
+  EXPECT_EQ(coverage(runtime_, picture.warp.mask), 1);
   EXPECT_LT(whole(picture.filled, f.image).mean_abs, 0.2) << "rays and their pixels are rounded";
 }
 
@@ -125,10 +125,11 @@ TEST_F(ReprojectionTest, DifferencesAreInLevelsWhereTheMaskIs) {
   const Tensor a = runtime_.from(std::vector<float>{0, 0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0}, {1, 2, 2, 3});
   const Tensor b =
       runtime_.from(std::vector<float>{2 / 255.f, 0, -2 / 255.f, 1, 1, 1, 1, 1, 1, 4 / 255.f, 0, 0}, {1, 2, 2, 3});
-  const Difference d = difference(runtime_, a, b, runtime_.from(std::vector<float>{1, 0, 0, 1}, {1, 2, 2}));
+  const Tensor mask = runtime_.from(std::vector<float>{1, 0, 0, 1}, {1, 2, 2});
+  const Difference d = difference(runtime_, a, b, mask);
   EXPECT_NEAR(d.mean_abs, (1 + 1 + 2) / 6., 1e-6);
   EXPECT_NEAR(d.mean_square, (1 + 1 + 4) / 6., 1e-6);
-  EXPECT_EQ(d.coverage, 0.5);
+  EXPECT_EQ(coverage(runtime_, mask), 0.5);
   EXPECT_TRUE(std::isnan(difference(runtime_, a, b, runtime_.zeros(DType::f32, {1, 2, 2})).mean_abs));
   EXPECT_NEAR(psnr_db(1), 48.1308, 1e-3);
   EXPECT_NEAR(psnr_db(255 * 255), 0, 1e-6);

@@ -5,6 +5,7 @@
 
 #include "io/json.h"
 #include "io/segment.h"
+#include "io/video.h"
 #include "runtime/ledger.h"
 #include "sim/drive.h"
 #include "tests/io_files.h"
@@ -83,6 +84,20 @@ TEST_F(Reproject, IsTheSameBitsForAnyNumberOfThreads) {
   EXPECT_TRUE(holds(folder_.read("one/report.html"), "inpainted"));
 }
 
+TEST_F(Reproject, WritesAVideoOfEveryFrame) {
+  if (!has_video()) GTEST_SKIP() << "built without FFmpeg";
+  run({"--log", segment(), "--frames", "4", "--out", folder_.file("out"), "--mp4"});
+  VideoReader video(folder_.file("out/reproject.mp4"));
+  EXPECT_EQ(video.info().width, 2 * 256 + 4);
+  EXPECT_EQ(video.info().height, 2 * 128 + 4);
+  EXPECT_NEAR(video.info().frames_per_s, 5, 1e-3);
+  Image frame;
+  double time_s = 0;
+  int frames = 0;
+  while (video.next(frame, time_s)) frames++;
+  EXPECT_EQ(frames, 4);
+}
+
 TEST_F(Reproject, WithoutATrueImageThereIsNoError) {
   const nlohmann::json r = run({"--log", segment(), "--to", "y=0.5,x=-0.25,yaw=+2", "--frames", "2"});
   EXPECT_EQ(r["frames"], 2);
@@ -98,7 +113,7 @@ TEST_F(Reproject, RefusesWhatItCannotDo) {
   const std::string log = segment(), out = folder_.write("a_file", "x");
   EXPECT_TRUE(holds(refused({"--log", folder_.file("none")}), "none: there is no such file or folder"));
   EXPECT_TRUE(holds(refused({"--log", folder_.path()}), "no driving log; accepted: a segment file, or a folder with"));
-  EXPECT_TRUE(holds(refused({"--log", out}), "a_file"));
+  EXPECT_TRUE(holds(refused({"--log", out}), "a_file: no driving log; accepted: a segment file, or a folder with"));
   EXPECT_TRUE(holds(refused({"--log", segment(false)}), "the log has no depth"));
   EXPECT_TRUE(holds(refused({"--log", log, "--to", "right"}), "no right camera; accepted: --to next or an offset"));
   EXPECT_TRUE(

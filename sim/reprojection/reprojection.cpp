@@ -107,9 +107,13 @@ Difference difference(Runtime& runtime, const Tensor& a, const Tensor& b, const 
   const int64_t n = mask.count();
   const Tensor x = a.reshape({n, 3}), y = b.reshape({n, 3}), weight = mask.reshape({n});
   auto sum = [&](const Tensor& of_pixels) { return double(apply(runtime, Reduce{}, of_pixels).floats()[0]); };
-  const double pixels = sum(weight), level = 127.5;
-  return {level * sum(apply(runtime, Mul{}, apply(runtime, SmoothL1{0}, x, y, Tensor()), weight)) / (3 * pixels),
-          level * level * sum(apply(runtime, FlowLoss{}, x, y, weight)) / (3 * pixels), pixels / double(n)};
+  const double scale = 127.5, values = 3 * sum(weight);
+  return {scale * sum(apply(runtime, Mul{}, apply(runtime, SmoothL1{0}, x, y, Tensor()), weight)) / values,
+          scale * scale * sum(apply(runtime, FlowLoss{}, x, y, weight)) / values};
+}
+
+double coverage(Runtime& runtime, const Tensor& mask) {
+  return double(apply(runtime, Reduce{ReduceKind::mean, 0, mask.rank()}, mask).floats()[0]);
 }
 
 double psnr_db(double mean_square) {

@@ -56,9 +56,9 @@ class Reprojector {
 // nowhere.
 struct Difference {
   double mean_abs = 0, mean_square = 0;
-  double coverage = 0;  // the mask's share of the image
 };
 Difference difference(Runtime& runtime, const Tensor& a, const Tensor& b, const Tensor& mask);
 double psnr_db(double mean_square);  // of levels
+double coverage(Runtime& runtime, const Tensor& mask);  // the share of the view that it holds
 
 }  // namespace dr::sim

@@ -90,7 +90,7 @@ std::pair<int64_t, int64_t> parse_frames(const std::string& text, int64_t availa
 // ---- one frame ----
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr Difference kNoTruth{kNone, kNone, 0};
+constexpr Difference kNoTruth{kNone, kNone};
 
 struct Measured {
   double time_s = 0;
@@ -115,12 +115,7 @@ Image amplified_difference(const Image& a, const Image& b) {
 class Reprojection {
  public:
   Reprojection(Runtime& runtime, const DrivingLog& log, const Target& target)
-      : runtime_(runtime), log_(log), target_(target), reprojector_(runtime, log.camera) {
-    CHECK(log.frames, "{}: the log has no images, which reproject needs", log.where);
-    CHECK(log.depth, "{}: the log has no depth, which reproject needs", log.where);
-    CHECK(target.kind != Target::Kind::right || log.right_frames,
-          "{}: the log has no right camera; accepted: --to next or an offset", log.where);
-  }
+      : runtime_(runtime), log_(checked(log, target)), target_(target), reprojector_(runtime, log.camera) {}
 
   // Frames from the first on that have a new camera: those before a next one, or with a right image, or all.
   int64_t available() const {
@@ -170,8 +165,8 @@ class Reprojection {
     Measured r;
     r.time_s = log_.frame_times_s[size_t(i)];
     const Tensor everywhere = runtime_.ones(DType::f32, metres.sizes);
-    r.coverage = sim::difference(runtime_, rendered.image, frame, rendered.mask).coverage;
-    r.holes = 1 - sim::difference(runtime_, picture.filled, frame, picture.warp.mask).coverage;
+    r.coverage = sim::coverage(runtime_, rendered.mask);
+    r.holes = 1 - sim::coverage(runtime_, picture.warp.mask);
     if (truth) {
       r.unwarped = sim::difference(runtime_, truth, frame, sampled.mask);
       r.sampled = sim::difference(runtime_, sampled.image, frame, sampled.mask);
@@ -195,6 +190,13 @@ class Reprojection {
   }
 
  private:
+  static const DrivingLog& checked(const DrivingLog& log, const Target& target) {
+    CHECK(log.frames, "{}: the log has no images, which reproject needs", log.where);
+    CHECK(log.depth, "{}: the log has no depth, which reproject needs", log.where);
+    CHECK(target.kind != Target::Kind::right || log.right_frames,
+          "{}: the log has no right camera; accepted: --to next or an offset", log.where);
+    return log;
+  }
   template <Op O, class... T>
   Tensor apply(const O& op, const T&... in) const {
     return Tape(runtime_, {.gradients = false}).apply(op, in...);
@@ -303,7 +305,9 @@ Report report_of(const DrivingLog& log, const Target& target, const std::vector<
   };
   if (target.has_truth()) {
     report.table({"Means over frames; errors are absolute, in levels of 0 to 255", "lrrr", kColumns, figures.rows()});
-    report.curves({"Mean absolute error", "time, s", "levels",
+    report.curves({"Mean absolute error",
+                   "time, s",
+                   "levels",
                    {curve("picture", [](const Measured& m) { return m.picture.mean_abs; }),
                     curve("unwarped", [](const Measured& m) { return m.unwarped.mean_abs; }),
                     curve("sampled", [](const Measured& m) { return m.sampled.mean_abs; }),
