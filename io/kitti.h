@@ -14,8 +14,6 @@
 namespace dr {
 
 struct KittiLog : DrivingLog {
-  HostArray right_frames;        // (R,H,W,3) u8: of the first R frames; may be absent
-  Vec3 right_from_left{};        // metres, camera axes: X_right = X_left + this
   std::vector<float> yaw_rate_radps, speed_mps;  // (P) of ego.csv, yaw positive right; empty without it
 };
 

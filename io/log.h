@@ -45,6 +45,8 @@ struct DrivingLog {
   HostArray frames;                     // (T,H,W,3) u8 RGB; absent where the log has no images
   HostArray depth;                      // (T,H,W) f32 metres along the optical axis, 0: none; may be absent
   HostArray labels;                     // (T,H,W) u8; may be absent
+  HostArray right_frames;               // (R,H,W,3) u8: of a second camera, of the first R frames; may be absent
+  Vec3 right_from_left{};               // metres, camera axes (x right, y down, z forward): X_right = X_left + this
   std::vector<double> times_s;          // (P) increasing
   std::vector<Pose> poses;              // (P)
   std::vector<std::array<float, 2>> actions;  // (P) curvature in 1/m, acceleration in m/s^2: from this pose to the next
@@ -59,6 +61,10 @@ struct DrivingLog {
   // the first and after the last, theirs.
   Pose pose_at(double time_s) const;
 };
+
+// The log at a path, its kind told by what is there: a segment file, or a folder in KITTI's or comma2k19's layout. What
+// only one kind of log has is left out. Throws, naming what is accepted, where it is none of them.
+DrivingLog open_log(const std::string& path);
 
 // `values[i]` at `times_s[i]`, linearly between them, at each of `wanted_s`; the ends' beyond the ends.
 std::vector<double> interpolate(std::span<const double> times_s, std::span<const double> values, std::span<const double> wanted_s);

@@ -198,6 +198,10 @@ void refuse_duplicates(const std::string& path, List& sorted, Name&& name) {
 
 }  // namespace
 
+bool is_safetensors(std::string_view bytes) {
+  return bytes.size() > 8 && bytes[8] == '{' && bytes.substr(4, 4) == std::string_view("\0\0\0\0", 4);
+}
+
 SafeTensors::SafeTensors(FileBytes file) : file_(std::move(file)) {
   const std::string_view bytes = file_->bytes();
   const std::string& path = file_->path();

@@ -39,6 +39,9 @@ class SafeTensors {
   uint64_t header_bytes_ = 0;
 };
 
+// From the first bytes alone.
+bool is_safetensors(std::string_view bytes);
+
 struct NamedView {
   std::string name;
   View view;  // of host memory; any strides

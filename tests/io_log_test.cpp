@@ -209,6 +209,21 @@ TEST(Kitti, RefusesBrokenFolders) {
   EXPECT_TRUE(holds(reading(), "2 files are called calib*.txt"));
 }
 
+TEST(OpenLog, TellsTheKindByWhatIsThere) {
+  Folder folder;
+  write_segment(folder.file("no_ending"), right_turn());
+  EXPECT_EQ(open_log(folder.file("no_ending")).kind, "test");
+  auto opening = [&](const std::string& path) { return error_of([&] { open_log(path); }); };
+  EXPECT_TRUE(holds(opening(folder.path()), "no driving log; accepted: a segment file"));
+  EXPECT_TRUE(holds(opening(folder.write("text", "speed 10\n")), "text: no driving log; accepted: a segment file"));
+  EXPECT_TRUE(holds(opening(folder.file("none")), "none: there is no such file or folder"));
+  write_kitti(folder, right_turn(), 3);
+  EXPECT_EQ(open_log(folder.path()).kind, "kitti");
+  EXPECT_FALSE(open_log(folder.path()).right_frames);
+  std::filesystem::copy(folder.file("image_02"), folder.file("image_03"));
+  EXPECT_EQ(open_log(folder.path()).right_frames.view.sizes, (Sizes{3, 4, 6, 3}));
+}
+
 TEST(Kitti, ReadsTheRealDrive) {
   const char* data = std::getenv("DREAMROAD_DATA");
   if (!data) GTEST_SKIP() << "DREAMROAD_DATA is not set";

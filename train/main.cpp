@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   dr::cli::add_audit(app, body);
   dr::cli::add_bench(app, body);
   dr::cli::add_simulate(app, body);
+  dr::cli::add_reproject(app, body);
   dr::cli::add_inspect(app, body);
 
   try {

@@ -44,6 +44,7 @@ using Body = std::function<int()>;
 void add_audit(CLI::App& app, Body& body);
 void add_bench(CLI::App& app, Body& body);
 void add_simulate(CLI::App& app, Body& body);
+void add_reproject(CLI::App& app, Body& body);
 void add_inspect(CLI::App& app, Body& body);
 int list_ops();
 

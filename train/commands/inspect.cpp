@@ -117,11 +117,7 @@ constexpr Kind kKinds[] = {
     {"jpeg", is_jpeg, inspect_image},
     {"npy", [](std::string_view b) { return b.starts_with("\x93NUMPY") || b.starts_with('\x80'); }, inspect_npy},
     {"ledger", [](std::string_view b) { return b.starts_with("dreamroad ledger "); }, inspect_ledger},
-    {"safetensors",
-     [](std::string_view b) {
-       return b.size() > 8 && b[8] == '{' && b.substr(4, 4) == std::string_view("\0\0\0\0", 4);
-     },
-     inspect_safetensors},
+    {"safetensors", is_safetensors, inspect_safetensors},
     {"log", [](std::string_view b) { return b.starts_with('{'); }, inspect_log},
 };
 
