@@ -216,31 +216,6 @@ struct InspectOptions {
   std::string path;
 };
 
-struct Found {
-  std::string kind;
-  uint64_t bytes = 0;  // 0 for a folder
-  Contents contents;
-};
-
-Found find(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
-    Contents c = inspect_folder(path);
-    return {c.kind, 0, std::move(c)};
-  }
-  const FileBytes file = std::make_shared<MappedFile>(path);
-  const std::string_view bytes = file->bytes();
-  for (const Kind& kind : kKinds) {
-    if (!kind.is(bytes)) continue;
-    Contents c = kind.inspect(file);
-    return {c.kind.empty() ? std::string(kind.name) : c.kind, bytes.size(), std::move(c)};
-  }
-  CHECK(bytes.substr(0, 4096).find("<OpenDRIVE") == bytes.npos, "{}: an OpenDRIVE map; inspect does not read these yet", path);
-  std::string known;
-  for (const Kind& kind : kKinds) known.append(known.empty() ? "" : ", ").append(kind.name);
-  fail("{}: its content is of no kind that is known here; accepted: {}, and folders with a driving log", path, known);
-}
-
 // The last part of a path that has a name.
 std::string base_name(const std::string& path) {
   std::error_code ignored;
@@ -249,15 +224,17 @@ std::string base_name(const std::string& path) {
 }
 
 int inspect(const InspectOptions& o) {
-  const Found found = find(o.path);
-  const Contents& c = found.contents;
-  const std::string size = found.bytes > 0 ? ", " + byte_count(found.bytes) : "";
-  if (!o.common.quiet) std::printf("%s: %s%s\n%s", shown(o.path, 500).c_str(), found.kind.c_str(), size.c_str(), c.text.c_str());
-  ordered_json result = {{"file", o.path}, {"kind", found.kind}, {"bytes", found.bytes}};
+  const Contents c = inspect_path(o.path);
+  const bool file = !std::filesystem::is_directory(o.path);
+  const uint64_t bytes = file ? std::filesystem::file_size(o.path) : 0;
+  const std::string size = file ? ", " + byte_count(bytes) : "";
+  if (!o.common.quiet) std::printf("%s: %s%s\n%s", shown(o.path, 500).c_str(), c.kind.c_str(), size.c_str(), c.text.c_str());
+  ordered_json result = {{"file", o.path}, {"kind", c.kind}};
+  if (file) result["bytes"] = bytes;
   result.update(c.json);
   if (!o.common.out.empty()) {
     const std::string page = o.common.out + "/" + base_name(o.path) + ".html";
-    Report report(shown(base_name(o.path)), found.kind + size);
+    Report report(shown(base_name(o.path)), c.kind + size);
     c.draw(report);
     create_folder(o.common.out);
     report.write(page);
@@ -270,6 +247,23 @@ int inspect(const InspectOptions& o) {
 }
 
 }  // namespace
+
+Contents inspect_path(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return inspect_folder(path);
+  const FileBytes file = std::make_shared<MappedFile>(path);
+  const std::string_view bytes = file->bytes();
+  for (const Kind& kind : kKinds) {
+    if (!kind.is(bytes)) continue;
+    Contents c = kind.inspect(file);
+    if (c.kind.empty()) c.kind = kind.name;
+    return c;
+  }
+  CHECK(bytes.substr(0, 4096).find("<OpenDRIVE") == bytes.npos, "{}: an OpenDRIVE map; inspect does not read these yet", path);
+  std::string known;
+  for (const Kind& kind : kKinds) known.append(known.empty() ? "" : ", ").append(kind.name);
+  fail("{}: its content is of no kind that is known here; accepted: {}, and folders with a driving log", path, known);
+}
 
 void add_inspect(CLI::App& app, Body& body) {
   auto options = std::make_shared<InspectOptions>();

@@ -18,8 +18,11 @@ struct Contents {
   std::string text;
   nlohmann::ordered_json json;
   std::function<void(Report&)> draw;  // what the report shows; called only where one is written, for it reads the data
-  std::string kind = {};              // where it is narrower than what the first bytes tell
+  std::string kind = {};              // "segment", "png", ...
 };
+
+// The table of a file or a folder, from headers alone. Throws where it is of no kind that is known.
+Contents inspect_path(const std::string& path);
 
 // ---- driving logs: inspect_drive.cpp ----
 
