@@ -131,6 +131,15 @@ TEST(Kitti, ARightTurnTurnsRight) {
   EXPECT_NEAR(with_ego.yaw_rate_radps[3], 0.25, 1e-6) << "the file's is positive to the left";
   EXPECT_NEAR(with_ego.actions[3][0], 1 / 40.0, 1e-6);
   EXPECT_NEAR(with_ego.times_s[11], 2.2, 1e-6);
+
+  // A camera half a metre to the right: points lie that much further left in its axes.
+  create_folder(folder.file("image_03"));
+  std::filesystem::copy(folder.file("image_02/0000.png"), folder.file("image_03/0000.png"));
+  folder.write("calib_small.txt", folder.read("calib_small.txt") + "T_cam03_from_cam02 t = -0.5 0 0.01 (R = I)\n");
+  const KittiLog stereo = read_kitti(folder.path());
+  EXPECT_EQ(stereo.right_from_left, (Vec3{-0.5, 0, 0.01}));
+  ASSERT_EQ(stereo.right_frames.view.sizes, (Sizes{1, 4, 6, 3}));
+  EXPECT_EQ(std::memcmp(stereo.right_frames.view.data, log.frames.view.data, 72), 0);
 }
 
 TEST(Kitti, RefusesBrokenFolders) {
