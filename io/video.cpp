@@ -219,8 +219,10 @@ struct VideoWriter::State {
 
 VideoWriter::VideoWriter(const std::string& path, int width, int height, double frames_per_s) {
   prepare_library();
-  CHECK(width > 0 && height > 0 && width % 2 == 0 && height % 2 == 0 && width <= kMaxImageSide && height <= kMaxImageSide,
-        "{}: a video of {} x {}: sides must be even, 2 to {}", path, width, height, kMaxImageSide);
+  CHECK(width > 0 && height > 0 && width % 2 == 0 && height % 2 == 0 && width <= kMaxImageSide && height <= kMaxImageSide &&
+            int64_t{width} * height <= kMaxVideoPixels,
+        "{}: a video of {} x {}: sides must be even, 2 to {}, and up to {} pixels in all", path, width, height, kMaxImageSide,
+        kMaxVideoPixels);
   CHECK(frames_per_s > 0 && frames_per_s <= 1000, "{}: {} frames/s: more than 0 and at most 1000 are accepted", path, frames_per_s);
   state_ = std::make_unique<State>(path);
   State& s = *state_;

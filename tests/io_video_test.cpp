@@ -84,6 +84,7 @@ TEST(Video, RefusesWhatIsNone) {
   EXPECT_TRUE(holds(error_of([&] { VideoReader(folder.file("missing.mp4")); }), "No such file"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("no/such/a.mp4"), 96, 64, 5); }), "there is no folder"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 95, 64, 5); }), "even"));
+  EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 16384, 16384, 5); }), "up to 33554432 pixels"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 96, 64, 0); }), "frames/s"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 96, 64, 5).finish(); }), "at least one frame"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 96, 64, 5).add(picture(64, 64, 0)); }), "96 x 64"));
