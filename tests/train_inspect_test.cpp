@@ -88,6 +88,13 @@ TEST(Inspect, TellsEveryKindFromItsContent) {
   EXPECT_EQ(log["keys"][1]["last"], 2);
 }
 
+TEST(Inspect, TakesNoSafetensorsForAVideo) {
+  Folder folder;
+  const std::string header = "{}" + std::string(65536 - 2, ' ');
+  folder.write("a", std::string("\0\0\1\0\0\0\0\0", 8) + header);  // 65536: the start code of an H.264 stream
+  EXPECT_EQ(inspected(folder, folder.file("a"))["kind"], "safetensors");
+}
+
 TEST(Inspect, ReadsNoMoreThanTheHeader) {
   Folder folder;
   const uint64_t bytes = uint64_t{64} << 30;
@@ -105,7 +112,7 @@ TEST(Inspect, RefusesWhatItDoesNotKnow) {
   Folder folder;
   folder.write("text", "hello");
   EXPECT_TRUE(holds(error_of([&] { inspected(folder, folder.file("text")); }),
-                    "its content is of no kind that is known here; accepted: png, jpeg, video, npy"));
+                    "its content is of no kind that is known here; accepted: png, jpeg, npy"));
   folder.write("empty", "");
   EXPECT_TRUE(holds(error_of([&] { inspected(folder, folder.file("empty")); }), "of no kind that is known here"));
   folder.write("model.npy", "\x80\x04K\x01.");

@@ -25,7 +25,7 @@ struct TemporaryFolder {
   std::string path;
 };
 
-// An input of one of several files, in place and short of a writer's care for a disk that fails.
+// In place and without the care of the program's own writers, which wait for the disk.
 inline void overwrite(const std::string& path, std::string_view bytes) {
   if (std::FILE* f = std::fopen(path.c_str(), "wb")) {
     std::fwrite(bytes.data(), 1, bytes.size(), f);

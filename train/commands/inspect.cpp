@@ -200,7 +200,6 @@ struct Kind {
 constexpr Kind kKinds[] = {
     {"png", is_png, inspect_image},
     {"jpeg", is_jpeg, inspect_image},
-    {"video", is_video, inspect_video},
     {"npy", [](std::string_view b) { return b.starts_with("\x93NUMPY") || b.starts_with('\x80'); }, inspect_npy},
     {"ledger", [](std::string_view b) { return b.starts_with("dreamroad ledger "); }, inspect_ledger},
     {"safetensors",
@@ -208,6 +207,7 @@ constexpr Kind kKinds[] = {
        return b.size() > 8 && b[8] == '{' && b.substr(4, 4) == std::string_view("\0\0\0\0", 4);
      },
      inspect_safetensors},
+    {"video", is_video, inspect_video},  // after safetensors, whose length may begin as a stream of H.264 does
     {"log", [](std::string_view b) { return b.starts_with('{'); }, inspect_log},
 };
 
