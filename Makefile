@@ -62,7 +62,8 @@ TEST_OBJ  := $(call objects,$(TEST_SRC))
 # libFuzzer is part of clang. The archive gives each target the readers that it calls and nothing else.
 FUZZ         := build/fuzz
 FUZZ_LIB_OBJ := $(patsubst %.cpp,$(FUZZ)/%.o,$(filter io/%,$(PLAIN_SRC)) kernels/core/check.cpp kernels/core/host_math.cpp)
-FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,$(FUZZ)/%,$(filter-out tests/fuzz/seeds.cpp,$(wildcard tests/fuzz/*.cpp)))
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,$(FUZZ)/%,$(filter-out tests/fuzz/seeds.cpp \
+  $(if $(FFMPEG_LIBS),,tests/fuzz/video.cpp),$(wildcard tests/fuzz/*.cpp)))
 FUZZ_FLAGS   := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 PROVE_OBJ := $(call objects,tests/prove_math.cpp) $(call proof_objects,$(filter tests/prove_math%,$(KERNEL_SRC)))
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <tuple>
 
 #include "io/text.h"
 #include "kernels/core/check.h"
@@ -12,7 +13,8 @@
 namespace dr {
 namespace {
 
-constexpr double kWidth = 720, kHeight = 300, kTop = 30, kBottom = 44;
+constexpr double kWidth = 720, kPlotHeight = 226, kTop = 30, kBottom = 44;
+constexpr double kMapLeft = 56, kMapRight = 16, kMapHeight = 420;  // beside a map, and the most that it is high
 constexpr double kCharacter = 7.2;  // width of a digit at the size of tick labels
 constexpr size_t kColours = 6;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -20,13 +22,16 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // A value's place on an axis, 0 to 1.
 struct Axis {
   double low = kInfinity, high = -kInfinity;
-  bool log = false;
+  bool log = false, down = false;
   std::vector<double> marks;
   std::vector<std::string> labels;
 
   double map(double v) const { return log ? std::log10(v) : v; }
   bool has(double v) const { return std::isfinite(v) && (!log || v > 0); }
-  double at(double v) const { return (map(v) - map(low)) / (map(high) - map(low)); }
+  double at(double v) const {
+    const double up = (map(v) - map(low)) / (map(high) - map(low));
+    return down ? 1 - up : up;
+  }
   void take(double v) { low = std::min(low, v), high = std::max(high, v); }
 };
 
@@ -76,6 +81,20 @@ void place_ticks(Axis& a, int wanted, bool extend) {
   a.labels = tick_labels(a.marks);
 }
 
+// Ranges round the data's middle with as many data units to a page unit on both axes. Returns the map's height.
+double place_map_ticks(Axis& x, Axis& y, double width) {
+  if (!(x.low <= x.high)) x.low = x.high = y.low = y.high = 0;
+  const double wide = std::max(1.05 * (x.high - x.low), 1.0), high = 1.05 * (y.high - y.low);
+  const double height = std::clamp(high * width / wide, kPlotHeight, kMapHeight), unit = std::max(wide / width, high / height);
+  for (auto [a, length, wanted] : {std::tuple{&x, width, 8}, {&y, height, 5}}) {
+    const double middle = (a->low + a->high) / 2;
+    a->low = middle - unit * length / 2, a->high = middle + unit * length / 2;
+    a->marks = ticks(a->low, a->high, wanted);
+    a->labels = tick_labels(a->marks);
+  }
+  return height;
+}
+
 // A marker of about 8 units across, drawn round (0,0): circle, square, triangle, diamond, plus, triangle on its tip.
 std::string marker(size_t series, double x, double y, std::string_view tip = "") {
   constexpr std::array<std::string_view, kColours> kShapes = {
@@ -119,9 +138,8 @@ std::vector<Point> thinned(std::span<const Point> points) {
 std::string number(double v) { return format("{:.6g}", v); }
 
 // The line of a series, in pieces where it has gaps, with markers on every point of a short one and on a few of a long.
-std::string curve(const Chart& chart, size_t index, const Axis& x, const Axis& y, double left, double width) {
+std::string curve(const Chart& chart, size_t index, const Axis& x, const Axis& y, double left, double width, double height) {
   const Series& s = chart.series[index];
-  const double height = kHeight - kTop - kBottom;
   std::vector<std::vector<Point>> pieces(1);
   for (size_t i = 0; i < s.x.size(); i++) {
     if (x.has(s.x[i]) && y.has(s.y[i]))
@@ -218,15 +236,22 @@ std::string svg_of(const Chart& chart) {
       if (x.has(s.x[i]) && y.has(s.y[i])) x.take(s.x[i]), y.take(s.y[i]);
   }
   const bool empty = !(x.low <= x.high);
-  place_ticks(x, 8, false);
-  place_ticks(y, 5, true);
+  double height = kPlotHeight;
+  if (chart.map) {
+    y.down = true;
+    height = place_map_ticks(x, y, kWidth - kMapLeft - kMapRight);
+  } else {
+    place_ticks(x, 8, false);
+    place_ticks(y, 5, true);
+  }
   size_t longest = 0;
   for (const std::string& label : y.labels) longest = std::max(longest, character_count(label));
-  const double left = 14 + kCharacter * double(longest);
-  const double right = kWidth - std::max(8., kCharacter / 2 * double(x.labels.empty() ? 0 : x.labels.back().size()));
-  const double width = right - left, height = kHeight - kTop - kBottom, bottom = kTop + height;
+  const double left = chart.map ? kMapLeft : 14 + kCharacter * double(longest);
+  const double right =
+      kWidth - (chart.map ? kMapRight : std::max(8., kCharacter / 2 * double(x.labels.empty() ? 0 : x.labels.back().size())));
+  const double width = right - left, bottom = kTop + height, page = bottom + kBottom;
 
-  std::string svg = format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", kWidth, kHeight,
+  std::string svg = format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", kWidth, page,
                            html_escaped(chart.title.empty() ? chart.y_label : chart.title));
   if (!chart.y_label.empty())
     svg += format("<text class=\"a\" x=\"0\" y=\"12\">{}</text>", html_escaped(chart.y_label));
@@ -243,13 +268,13 @@ std::string svg_of(const Chart& chart) {
   }
   svg += format("<path class=\"x\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", left, bottom, right);
   if (!chart.x_label.empty())
-    svg += format("<text class=\"a e\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", right, kHeight - 6,
+    svg += format("<text class=\"a e\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", right, page - 6,
                   html_escaped(chart.x_label));
   if (empty)
     svg +=
         format("<text class=\"a c\" x=\"{:.1f}\" y=\"{:.1f}\">no data</text>\n", left + width / 2, kTop + height / 2);
   // The first series lies on top: it is the one that the chart is about.
-  for (size_t i = chart.series.size(); i-- > 0;) svg += curve(chart, i, x, y, left, width);
+  for (size_t i = chart.series.size(); i-- > 0;) svg += curve(chart, i, x, y, left, width, height);
   return svg + "</svg>";
 }
 

@@ -16,6 +16,7 @@ struct Chart {
   std::string title, x_label, y_label;
   std::vector<Series> series;
   bool log_y = false;  // values of 0 and below are gaps
+  bool map = false;    // one scale on both axes and y downwards: seen from above, x forward and y right
 };
 
 // Colours and sizes are classes, which the report's style sheet defines: series k has class s{k % 6}.

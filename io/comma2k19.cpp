@@ -38,7 +38,10 @@ std::vector<double> can_signal(const std::string& folder, const std::vector<doub
 
 }  // namespace
 
-bool is_comma2k19(const std::string& folder) { return std::filesystem::exists(folder + "/global_pose/frame_positions"); }
+bool is_comma2k19(const std::string& folder) {
+  std::error_code none;  // a folder that may not be looked into is no log
+  return std::filesystem::exists(folder + "/global_pose/frame_positions", none);
+}
 
 Comma2k19Log read_comma2k19(const std::string& folder) {
   Comma2k19Log log;

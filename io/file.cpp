@@ -139,6 +139,11 @@ void AtomicFile::write(const void* data, size_t bytes) {
   if (bytes > 0 && std::fwrite(data, 1, bytes, file_) != bytes) abandon(errno);
 }
 
+void AtomicFile::seek(uint64_t byte) {
+  CHECK(file_, "{}: is written no more after a failure or commit()", path_);
+  if (fseeko(file_, off_t(byte), SEEK_SET) != 0) abandon(errno);
+}
+
 void AtomicFile::commit() {
   CHECK(file_, "{}: is written no more after a failure or commit()", path_);
   if (std::fflush(file_) != 0) abandon(errno);

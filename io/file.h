@@ -46,6 +46,7 @@ class AtomicFile {
 
   void write(const void* data, size_t bytes);
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+  void seek(uint64_t byte);  // where the next write begins; what lies there is written over. Throws for a pipe
   void commit();
 
  private:

@@ -102,7 +102,10 @@ Pose device_pose(const std::vector<double>& m) {
 
 }  // namespace
 
-bool is_kitti(const std::string& folder) { return fs::is_directory(folder + "/image_02") && fs::exists(folder + "/poses_cam02.txt"); }
+bool is_kitti(const std::string& folder) {
+  std::error_code none;  // a folder that may not be looked into is no log
+  return fs::is_directory(folder + "/image_02", none) && fs::exists(folder + "/poses_cam02.txt", none);
+}
 
 KittiLog read_kitti(const std::string& folder) {
   KittiLog log;

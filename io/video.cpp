@@ -7,10 +7,10 @@
 
 #ifdef DR_WITH_FFMPEG
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
+#include <exception>
+
+#include "io/file.h"
 
 extern "C" {
 #include <libavcodec/avcodec.h>
@@ -45,9 +45,10 @@ using Packet = std::unique_ptr<AVPacket, Freed<av_packet_free>>;
 using Frame = std::unique_ptr<AVFrame, Freed<av_frame_free>>;
 using Scaler = std::unique_ptr<SwsContext, Freed<sws_freeContext>>;
 
-// Damage is told by exceptions; the library's own lines on stderr would only say it twice.
-void be_quiet() {
-  static const bool done = (av_log_set_level(AV_LOG_QUIET), true);
+// Damage is told by exceptions; the library's own lines on stderr would only say it twice. Tables of a damaged file claim
+// any size, and the library takes the memory before it reads them: no single piece may be larger than the largest frame.
+void prepare_library() {
+  static const bool done = (av_log_set_level(AV_LOG_QUIET), av_max_alloc(size_t(kMaxVideoPixels) * 8), true);
   (void)done;
 }
 
@@ -71,7 +72,7 @@ struct VideoReader::State {
 };
 
 VideoReader::VideoReader(const std::string& path) : state_(std::make_unique<State>()) {
-  be_quiet();
+  prepare_library();
   State& s = *state_;
   s.path = path;
   // Only files: the library would open network addresses and devices by the same call.
@@ -84,14 +85,14 @@ VideoReader::VideoReader(const std::string& path) : state_(std::make_unique<Stat
   CHECK(s.stream >= 0 && decoder, "{}: holds no video stream that can be decoded", path);
   const AVStream* stream = s.input->streams[s.stream];
   const int w = stream->codecpar->width, h = stream->codecpar->height;
-  CHECK(w > 0 && h > 0 && w <= kMaxImageSide && h <= kMaxImageSide, "{}: frames of {} x {}; sides of 1 to {} are accepted", path,
-        w, h, kMaxImageSide);
+  CHECK(w > 0 && h > 0 && w <= kMaxImageSide && h <= kMaxImageSide && int64_t{w} * h <= kMaxVideoPixels,
+        "{}: frames of {} x {}; sides of 1 to {} and up to {} pixels are accepted", path, w, h, kMaxImageSide, kMaxVideoPixels);
   s.codec.reset(avcodec_alloc_context3(decoder));
   error = avcodec_parameters_to_context(s.codec.get(), stream->codecpar);
   s.codec->thread_count = 1;
   s.codec->flags |= AV_CODEC_FLAG_BITEXACT;
   s.codec->err_recognition |= AV_EF_EXPLODE | AV_EF_CRCCHECK;
-  s.codec->max_pixels = int64_t{1} << 28;
+  s.codec->max_pixels = kMaxVideoPixels;
   if (error >= 0) error = avcodec_open2(s.codec.get(), decoder, nullptr);
   CHECK(error >= 0, "{}: the {} stream cannot be decoded: {}", path, decoder->name, reason(error));
   s.info.width = w, s.info.height = h;
@@ -156,7 +157,9 @@ bool VideoReader::next(Image& image, double& time_s) {
 }
 
 struct VideoWriter::State {
-  std::string path, temporary;
+  AtomicFile file;
+  std::string path;
+  std::exception_ptr failure = nullptr;  // of the file: no exception may pass through the library
   AVFormatContext* output = nullptr;
   AVStream* stream = nullptr;
   Codec codec;
@@ -165,14 +168,40 @@ struct VideoWriter::State {
   Scaler scaler;
   int64_t count = 0;
 
+  explicit State(const std::string& p) : file(p), path(p) {}
   ~State() {
-    if (output) {
-      if (output->pb) avio_closep(&output->pb);
-      avformat_free_context(output);
-    }
-    if (!temporary.empty()) std::remove(temporary.c_str());
+    if (!output) return;
+    if (output->pb) av_freep(&output->pb->buffer);
+    avio_context_free(&output->pb);
+    avformat_free_context(output);
   }
-  void require(int error, const char* what) const { CHECK(error >= 0, "{}: {}: {}", path, what, reason(error)); }
+  void require(int error, const char* what) const {
+    if (failure) std::rethrow_exception(failure);
+    CHECK(error >= 0, "{}: {}: {}", path, what, reason(error));
+  }
+
+  // What the library calls; `self` is a State.
+#if LIBAVFORMAT_VERSION_MAJOR >= 61
+  using Bytes = const uint8_t*;
+#else
+  using Bytes = uint8_t*;
+#endif
+  static int write(void* self, Bytes bytes, int n) {
+    return static_cast<State*>(self)->guarded([&](AtomicFile& f) { f.write(bytes, size_t(n)); }) ? n : AVERROR_EXTERNAL;
+  }
+  static int64_t seek(void* self, int64_t byte, int whence) {
+    if (whence != SEEK_SET) return AVERROR(ENOSYS);
+    return static_cast<State*>(self)->guarded([&](AtomicFile& f) { f.seek(uint64_t(byte)); }) ? byte : AVERROR_EXTERNAL;
+  }
+  template <class F>
+  bool guarded(F&& f) {
+    if (!failure) try {
+        f(file);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    return !failure;
+  }
 
   void encode(AVFrame* f) {
     require(avcodec_send_frame(codec.get(), f), "a frame cannot be encoded");
@@ -184,18 +213,19 @@ struct VideoWriter::State {
       packet->stream_index = stream->index;
       packet->duration = av_rescale_q(1, codec->time_base, stream->time_base);
       require(av_interleaved_write_frame(output, packet.get()), "cannot be written");
-      if (output->pb->error < 0) require(output->pb->error, "cannot be written");
     }
   }
 };
 
-VideoWriter::VideoWriter(const std::string& path, int width, int height, double frames_per_s) : state_(std::make_unique<State>()) {
-  be_quiet();
-  State& s = *state_;
-  s.path = path;
-  CHECK(width > 0 && height > 0 && width % 2 == 0 && height % 2 == 0 && width <= kMaxImageSide && height <= kMaxImageSide,
-        "{}: a video of {} x {}: sides must be even, 2 to {}", path, width, height, kMaxImageSide);
+VideoWriter::VideoWriter(const std::string& path, int width, int height, double frames_per_s) {
+  prepare_library();
+  CHECK(width > 0 && height > 0 && width % 2 == 0 && height % 2 == 0 && width <= kMaxImageSide && height <= kMaxImageSide &&
+            int64_t{width} * height <= kMaxVideoPixels,
+        "{}: a video of {} x {}: sides must be even, 2 to {}, and up to {} pixels in all", path, width, height, kMaxImageSide,
+        kMaxVideoPixels);
   CHECK(frames_per_s > 0 && frames_per_s <= 1000, "{}: {} frames/s: more than 0 and at most 1000 are accepted", path, frames_per_s);
+  state_ = std::make_unique<State>(path);
+  State& s = *state_;
   const AVCodec* encoder = avcodec_find_encoder_by_name("libx264");
   if (!encoder) encoder = avcodec_find_encoder(AV_CODEC_ID_MPEG4);
   CHECK(encoder, "{}: FFmpeg's libraries have no encoder for H.264 or MPEG-4", path);
@@ -222,10 +252,9 @@ VideoWriter::VideoWriter(const std::string& path, int width, int height, double 
   CHECK(s.stream, "{}: no stream can be made", path);
   s.stream->time_base = c.time_base, s.stream->avg_frame_rate = c.framerate;
   s.require(avcodec_parameters_from_context(s.stream->codecpar, &c), "the stream cannot be described");
-  s.temporary = path + ".partial-" + std::to_string(getpid());
-  const int opened = avio_open(&s.output->pb, ("file:" + s.temporary).c_str(), AVIO_FLAG_WRITE);
-  if (opened < 0) s.temporary.clear();
-  s.require(opened, "cannot be written");
+  constexpr int kBuffer = 1 << 16;
+  s.output->pb = avio_alloc_context(static_cast<uint8_t*>(av_malloc(kBuffer)), kBuffer, 1, &s, nullptr, State::write, State::seek);
+  CHECK(s.output->pb, "{}: no memory for a buffer", path);
   s.require(avformat_write_header(s.output, nullptr), "cannot be written");
   s.frame->format = c.pix_fmt, s.frame->width = width, s.frame->height = height;
   s.require(av_frame_get_buffer(s.frame.get(), 64), "no memory for a frame");
@@ -254,11 +283,8 @@ void VideoWriter::finish() {
   s.encode(nullptr);
   s.require(av_write_trailer(s.output), "cannot be written");
   avio_flush(s.output->pb);
-  const int error = s.output->pb->error;
-  const int closed = avio_closep(&s.output->pb);
-  s.require(error < 0 ? error : closed, "cannot be written");
-  CHECK(std::rename(s.temporary.c_str(), s.path.c_str()) == 0, "{}: cannot be written: {}", s.path, std::strerror(errno));
-  s.temporary.clear();
+  s.require(s.output->pb->error, "cannot be written");
+  s.file.commit();
 }
 
 }  // namespace dr

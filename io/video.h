@@ -10,6 +10,8 @@
 
 namespace dr {
 
+inline constexpr int64_t kMaxVideoPixels = int64_t{1} << 25;  // of a frame: 8K is 7680 x 4320
+
 bool has_video();  // whether this program was built with FFmpeg; without it everything below throws and says so
 
 struct VideoInfo {
@@ -23,7 +25,7 @@ struct VideoInfo {
 class VideoReader {
  public:
   // Opens the file and its first video stream; reads no frame. Throws where it is no video, or a side is longer than
-  // kMaxImageSide.
+  // kMaxImageSide or a frame larger than kMaxVideoPixels.
   explicit VideoReader(const std::string& path);
   ~VideoReader();
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -38,9 +39,11 @@ class Folder {
     std::ifstream f(file(name), std::ios::binary);
     return {std::istreambuf_iterator<char>(f), {}};
   }
-  std::vector<std::string> names() const {
+  std::vector<std::string> names() const { return names_in(path_); }
+  static std::vector<std::string> names_in(const std::string& folder) {  // sorted
     std::vector<std::string> list;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) list.push_back(entry.path().filename());
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) list.push_back(entry.path().filename());
+    std::sort(list.begin(), list.end());
     return list;
   }
   const std::string& path() const { return path_; }

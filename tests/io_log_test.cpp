@@ -8,6 +8,7 @@
 #include "io/npy.h"
 #include "io/segment.h"
 #include "sim/vehicle/kinematic.h"
+#include "tests/io_drives.h"
 #include "tests/io_files.h"
 
 namespace dr {
@@ -16,36 +17,8 @@ namespace {
 using test::error_of;
 using test::Folder;
 using test::holds;
-
-// Twelve seconds at 10 m/s on a curve of 40 m radius to the right, uphill by nothing: poses at 20 Hz, frames at 5 Hz.
-DrivingLog right_turn() {
-  DrivingLog log;
-  log.kind = "test", log.where = "a right turn";
-  log.camera = {6, 4, 5.5, 5.25, 2.5, 1.75, {{1.5, 0.1, -1.2}, {1, 0, 0, 0}}};
-  for (int i = 0; i < 240; i++) {
-    const double turned = 0.05 * i * 10 / 40.0;
-    log.times_s.push_back(0.05 * i);
-    log.poses.push_back(pose_of_euler({40 * std::sin(turned), 40 * (1 - std::cos(turned)), 0}, {0, 0, turned}));
-    log.actions.push_back({1 / 40.f, 0});
-  }
-  std::vector<uint8_t> pixels, labels;
-  std::vector<float> depth;
-  for (int i = 0; i < 60; i++) {
-    log.frame_times_s.push_back(0.2 * i);
-    for (int p = 0; p < 24; p++) {
-      labels.push_back(uint8_t(p % 9));
-      depth.push_back(float(p) * 0.5f);
-      for (int c = 0; c < 3; c++) pixels.push_back(uint8_t(i + 3 * p + 50 * c));
-    }
-  }
-  log.frames = HostArray::from(std::move(pixels), {60, 4, 6, 3});
-  log.depth = HostArray::from(std::move(depth), {60, 4, 6});
-  log.labels = HostArray::from(std::move(labels), {60, 4, 6});
-  log.desire = HostArray::from(std::vector<uint8_t>(240, 0), {240});
-  log.lane_offset = HostArray::from(std::vector<float>(240, 0.25f), {240});
-  log.notes = {{"road", "a circle"}};
-  return log;
-}
+using test::right_turn;
+using test::write_kitti;
 
 TEST(Pose, RightIsPositive) {
   const Pose right = pose_of_euler({}, {0, 0, 0.5});
@@ -134,35 +107,10 @@ TEST(Segment, RefusesBrokenOnes) {
 
 // ---- KITTI ----
 
-// Writes the log in KITTI's conventions by hand: camera axes, poses relative to the first.
-void write_kitti(const Folder& folder, const DrivingLog& log, int frames) {
-  create_folder(folder.file("image_02"));
-  create_folder(folder.file("depth_02"));
-  folder.write("calib_small.txt", "fx 5.5\nfy 5.25\ncx 2.5\ncy 1.75\nwidth 6\nheight 4\n");
-  std::string poses;
-  for (int i = 0; i < frames; i++) {
-    const Pose p = relative(log.poses[0], log.poses[size_t(4 * i)]);
-    const Matrix3 r = matrix_of(p);
-    constexpr size_t device_axis[] = {1, 2, 0};  // camera right, down, forward
-    for (size_t a : device_axis) {
-      for (size_t b : device_axis) poses += format("{:.9e} ", r[3 * a + b]);
-      poses += format("{:.9e}", p.at[a]) + (a == 0 ? "\n" : " ");
-    }
-    Image image{6, 4, 3, {}};
-    const uint8_t* pixels = log.frames.data<uint8_t>() + i * 72;
-    image.pixels.assign(pixels, pixels + 72);
-    write_png(folder.file(format("image_02/{:04}.png", i)), image);
-    Image16 depth{6, 4, {}};
-    for (int k = 0; k < 24; k++) depth.pixels.push_back(uint16_t(log.depth.data<float>()[k] * 256));
-    write_png(folder.file(format("depth_02/{:04}.png", i)), depth);
-  }
-  folder.write("poses_cam02.txt", poses);
-}
-
 TEST(Kitti, ARightTurnTurnsRight) {
   Folder folder;
   const DrivingLog log = right_turn();
-  write_kitti(folder, log, 12);
+  write_kitti(folder.path(), log, 12);
   ASSERT_TRUE(is_kitti(folder.path()));
   const KittiLog back = read_kitti(folder.path());
   ASSERT_EQ(back.frame_count(), 12);
@@ -183,11 +131,20 @@ TEST(Kitti, ARightTurnTurnsRight) {
   EXPECT_NEAR(with_ego.yaw_rate_radps[3], 0.25, 1e-6) << "the file's is positive to the left";
   EXPECT_NEAR(with_ego.actions[3][0], 1 / 40.0, 1e-6);
   EXPECT_NEAR(with_ego.times_s[11], 2.2, 1e-6);
+
+  // A camera half a metre to the right: points lie that much further left in its axes.
+  create_folder(folder.file("image_03"));
+  std::filesystem::copy(folder.file("image_02/0000.png"), folder.file("image_03/0000.png"));
+  folder.write("calib_small.txt", folder.read("calib_small.txt") + "T_cam03_from_cam02 t = -0.5 0 0.01 (R = I)\n");
+  const KittiLog stereo = read_kitti(folder.path());
+  EXPECT_EQ(stereo.right_from_left, (Vec3{-0.5, 0, 0.01}));
+  ASSERT_EQ(stereo.right_frames.view.sizes, (Sizes{1, 4, 6, 3}));
+  EXPECT_EQ(std::memcmp(stereo.right_frames.view.data, log.frames.view.data, 72), 0);
 }
 
 TEST(Kitti, RefusesBrokenFolders) {
   Folder folder;
-  write_kitti(folder, right_turn(), 3);
+  write_kitti(folder.path(), right_turn(), 3);
   const std::string poses = folder.read("poses_cam02.txt");
   auto reading = [&] { return error_of([&] { read_kitti(folder.path()); }); };
   folder.write("poses_cam02.txt", poses.substr(0, poses.find('\n') + 1));
@@ -217,7 +174,7 @@ TEST(OpenLog, TellsTheKindByWhatIsThere) {
   EXPECT_TRUE(holds(opening(folder.path()), "no driving log; accepted: a segment file"));
   EXPECT_TRUE(holds(opening(folder.write("text", "speed 10\n")), "text: no driving log; accepted: a segment file"));
   EXPECT_TRUE(holds(opening(folder.file("none")), "none: there is no such file or folder"));
-  write_kitti(folder, right_turn(), 3);
+  test::write_kitti(folder.path(), right_turn(), 3);
   EXPECT_EQ(open_log(folder.path()).kind, "kitti");
   EXPECT_FALSE(open_log(folder.path()).right_frames);
   std::filesystem::copy(folder.file("image_02"), folder.file("image_03"));
@@ -252,30 +209,7 @@ TEST(Kitti, ReadsTheRealDrive) {
 TEST(Comma2k19, ARightTurnTurnsRight) {
   Folder folder;
   const DrivingLog log = right_turn();
-  // Somewhere on the earth, turned by some rotation: ECEF from our world.
-  const Pose world = pose_of_euler({-2.7e6, -4.3e6, 3.85e6}, {0.4, -0.9, 2.2});
-  create_folder(folder.file("global_pose"));
-  create_folder(folder.file("processed_log/CAN/steering_angle"));
-  std::vector<double> at, turn, velocity, wheel(240, -30.0);
-  for (const Pose& p : log.poses) {
-    const Pose e = world * p;
-    at.insert(at.end(), e.at.begin(), e.at.end());
-    turn.insert(turn.end(), e.turn.begin(), e.turn.end());
-    Pose facing = e;
-    facing.at = {};
-    const Vec3 v = transform(facing, {10, 0, 0});
-    velocity.insert(velocity.end(), v.begin(), v.end());
-  }
-  std::vector<double> times = log.times_s;
-  auto save = [&](const std::string& name, std::vector<double>& v, const Sizes& sizes) {
-    write_npy(folder.file(name), View(v.data(), DType::f64, sizes));
-  };
-  save("global_pose/frame_times", times, {240});
-  save("global_pose/frame_positions", at, {240, 3});
-  save("global_pose/frame_orientations", turn, {240, 4});
-  save("global_pose/frame_velocities", velocity, {240, 3});
-  save("processed_log/CAN/steering_angle/t", times, {240});
-  save("processed_log/CAN/steering_angle/value", wheel, {240, 1});
+  test::write_comma2k19(folder.path(), log);
   ASSERT_TRUE(is_comma2k19(folder.path()));
   const Comma2k19Log back = read_comma2k19(folder.path());
   for (size_t i = 0; i < 240; i += 13) {
@@ -285,11 +219,15 @@ TEST(Comma2k19, ARightTurnTurnsRight) {
     EXPECT_NEAR(back.velocity_mps[i][0], 10, 1e-6);
     EXPECT_NEAR(back.steering_wheel_rad[i], 30 * 3.14159265358979 / 180, 1e-9) << "the CAN bus counts to the left";
   }
-  at.resize(at.size() - 3);
-  save("global_pose/frame_positions", at, {239, 3});
+  EXPECT_EQ(back.speed_mps, std::vector<double>(240, 10));
+  std::vector<double> at(720);
+  const auto save = [&](const Sizes& sizes) {
+    write_npy(folder.file("global_pose/frame_positions"), View(at.data(), DType::f64, sizes));
+  };
+  save({239, 3});
   EXPECT_TRUE(holds(error_of([&] { read_comma2k19(folder.path()); }), "239 rows for 240 times"));
   at.assign(720, std::nan(""));
-  save("global_pose/frame_positions", at, {240, 3});
+  save({240, 3});
   EXPECT_TRUE(holds(error_of([&] { read_comma2k19(folder.path()); }), "row 0 holds a NaN"));
 }
 

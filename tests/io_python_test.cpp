@@ -1,4 +1,4 @@
-// Files exchanged with Python's safetensors and NumPy, both ways. The Python half is tests/io_python_test.sh.
+// Files exchanged with Python, both ways. The Python half is tests/io_python_test.sh.
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -33,11 +33,8 @@ class Files {
   std::vector<std::shared_ptr<void>> kept_;
 };
 
-TEST(Python, ReadsOursAndWeReadTheirs) {
-  const std::string script = "tests/io_python_test.sh";
-  if (!std::filesystem::exists(script))
-    GTEST_SKIP() << script << " is not here: run the tests from the repository's root";
-  Folder folder;
+// Writes our files, and has Python check them and add its own. Returns the script's exit code; 77: no such Python.
+int exchange(const Folder& folder, const char* how) {
   Files files;
   files.add<uint8_t>("u8", {7});
   files.add<float>("f32", {2, 3});
@@ -55,9 +52,33 @@ TEST(Python, ReadsOursAndWeReadTheirs) {
   npy.add<int64_t>("int64", {3, 4}), npy.add<uint32_t>("uint32", {3, 4}), npy.add<uint8_t>("uint8", {3, 4});
   for (const NamedView& a : npy.list) write_npy(folder.file("ours_" + a.name + ".npy"), a.view);
 
-  const int status = std::system((script + " " + folder.path()).c_str());
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "no Python with numpy and safetensors";
-  ASSERT_EQ(status, 0) << "Python refuses what we wrote";
+  const int status = std::system(format("tests/io_python_test.sh {} {}", folder.path(), how).c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define NEEDS_SCRIPT() \
+  if (!std::filesystem::exists("tests/io_python_test.sh")) GTEST_SKIP() << "tests/ is not here: run from the repository's root"
+
+TEST(Python, ItsStandardLibraryAgreesOnBothFormats) {
+  NEEDS_SCRIPT();
+  Folder folder;
+  const int code = exchange(folder, "plain");
+  if (code == 77) GTEST_SKIP() << "no Python";
+  ASSERT_EQ(code, 0) << "Python refuses what we wrote";
+  const SafeTensors theirs(folder.file("theirs.safetensors"));
+  EXPECT_EQ(theirs.metadata(), (Metadata{{"key", "\xe2\x82\xac"}}));
+  EXPECT_EQ(theirs.at("a").shape, (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(theirs.at("a").values<float>(), ramp<float>(6));
+  EXPECT_EQ(theirs.at("\xc3\xa4").values<int64_t>(), ramp<int64_t>(3));
+  EXPECT_EQ(read_npy(folder.file("theirs.npy")).values<float>(), ramp<float>(6));
+}
+
+TEST(Python, ReadsOursAndWeReadTheirs) {
+  NEEDS_SCRIPT();
+  Folder folder;
+  const int code = exchange(folder, "");
+  if (code == 77) GTEST_SKIP() << "no Python with numpy and safetensors (DREAMROAD_PYTHON names another than python3)";
+  ASSERT_EQ(code, 0) << "Python refuses what we wrote";
 
   const SafeTensors theirs(folder.file("theirs.safetensors"));
   Metadata metadata = theirs.metadata();

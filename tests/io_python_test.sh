@@ -1,8 +1,68 @@
 #!/bin/sh
-# Exchanges files with Python's safetensors and NumPy: tests/io_python_test.cpp calls this with a folder of files that
-# we wrote; Python checks them and leaves its own beside them. Exit 77: there is no Python with both packages (the
-# variable PYTHON names one that is not python3).
-python=${PYTHON:-python3}
+# Exchanges files with Python: tests/io_python_test.cpp calls this with a folder of files that we wrote; Python checks them
+# and leaves its own beside them. With a second argument, "plain", by its standard library alone and a reading of the two
+# formats' definitions; without, by the packages safetensors and numpy. Exit 77: there is no such Python (the variable
+# DREAMROAD_PYTHON names one that is not python3).
+python=${DREAMROAD_PYTHON:-python3}
+if [ "$2" = plain ]; then
+  "$python" -c '' 2>/dev/null || exit 77
+  exec "$python" - "$1" <<'END'
+import ast, json, struct, sys
+
+folder = sys.argv[1] + "/"
+
+def ramp(n):
+    return [i * 3 - 4 for i in range(n)]
+
+# safetensors: u64 header length, JSON, data; offsets count from the data's start, and the data has no holes.
+codes = {"F64": "d", "F32": "f", "I32": "i", "I64": "q", "U32": "I", "U8": "B", "BF16": "H"}
+masks = {"U32": 2**32 - 1, "U8": 255}
+raw = open(folder + "ours.safetensors", "rb").read()
+length, = struct.unpack_from("<Q", raw)
+header = json.loads(raw[8:8 + length])
+data = raw[8 + length:]
+assert header.pop("__metadata__") == {"step": "12", "n\u00e4me": "line\n\"quoted\""}
+expected = {"f32": ("F32", [2, 3]), "f64": ("F64", [5]), "i32": ("I32", [4, 1, 2]), "i64": ("I64", [3]), "u32": ("U32", [3]),
+            "u8": ("U8", [7]), "bf16": ("BF16", [6]), "empty": ("F32", [0, 3])}
+assert set(header) == set(expected), set(header)
+covered = 0
+for name, (dtype, shape) in expected.items():
+    entry, count = header[name], 1
+    for side in shape:
+        count *= side
+    begin, end = entry["data_offsets"]
+    assert entry["dtype"] == dtype and entry["shape"] == shape, (name, entry)
+    values = list(struct.unpack("<%d%s" % (count, codes[dtype]), data[begin:end]))
+    if dtype == "BF16":
+        values = [struct.unpack("<f", struct.pack("<I", v << 16))[0] for v in values]
+    assert values == [v & masks[dtype] if dtype in masks else v for v in ramp(count)], (name, values)
+    covered += end - begin
+assert covered == len(data), (covered, len(data))
+
+# .npy, version 1: magic, u16 header length, a dict literal, data.
+codes = {"float32": "<f4 f", "float64": "<f8 d", "int32": "<i4 i", "int64": "<i8 q", "uint32": "<u4 I", "uint8": "|u1 B"}
+for name, (descr, code) in ((n, c.split()) for n, c in codes.items()):
+    raw = open(folder + "ours_" + name + ".npy", "rb").read()
+    assert raw[:8] == b"\x93NUMPY\x01\x00", raw[:8]
+    length, = struct.unpack_from("<H", raw, 8)
+    fields = ast.literal_eval(raw[10:10 + length].decode("latin1"))
+    assert fields == {"descr": descr, "fortran_order": False, "shape": (3, 4)}, fields
+    assert (10 + length) % 64 == 0
+    mask = {"uint32": 2**32 - 1, "uint8": 255}.get(name, -1)
+    assert list(struct.unpack("<12" + code, raw[10 + length:])) == [v & mask if mask > 0 else v for v in ramp(12)], name
+
+# Theirs.
+floats, bytes_ = struct.pack("<6f", *ramp(6)), struct.pack("<3q", *ramp(3))
+header = json.dumps({"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+                     "\u00e4": {"dtype": "I64", "shape": [3], "data_offsets": [24, 48]},
+                     "__metadata__": {"key": "\u20ac"}}).encode()
+header += b" " * (-len(header) % 8)
+open(folder + "theirs.safetensors", "wb").write(struct.pack("<Q", len(header)) + header + floats + bytes_)
+text = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+text += b" " * (-(len(text) + 11) % 64) + b"\n"
+open(folder + "theirs.npy", "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + floats)
+END
+fi
 "$python" -c 'import numpy, safetensors' 2>/dev/null || exit 77
 exec "$python" - "$1" <<'END'
 import sys

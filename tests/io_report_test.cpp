@@ -167,6 +167,20 @@ TEST(Chart, DrawsWhatIsThere) {
   EXPECT_EQ(occurrences(log, "class=\"m s0\""), 2u);
 }
 
+TEST(Chart, AMapHasOneScaleAndRightIsDown) {
+  for (double size : {1.0, 50.0, 3000.0})  // metres: ahead, then to the right
+    for (double across : {0.0, 0.2, 1.0, 4.0}) {
+      Chart c{"t", "", "", {{"", {0, size, size}, {0, 0, size * across}}}};
+      c.map = true;
+      const std::string path = path_of(svg_of(c));
+      double x[3], y[3];
+      ASSERT_EQ(std::sscanf(path.c_str(), "M%lf %lfL%lf %lfL%lf %lf", &x[0], &y[0], &x[1], &y[1], &x[2], &y[2]), 6) << path;
+      EXPECT_GT(x[1], x[0]);
+      EXPECT_EQ(y[1], y[0]);
+      EXPECT_NEAR(y[2] - y[1], across * (x[1] - x[0]), 0.3);
+    }
+}
+
 TEST(Chart, ALongCurveKeepsItsSpikes) {
   Series s{"a", {}, {}};
   for (int i = 0; i < 100'000; i++) s.x.push_back(i), s.y.push_back(i == 54'321 ? 10 : std::sin(i * 0.001));

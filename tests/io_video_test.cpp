@@ -82,8 +82,9 @@ TEST(Video, RefusesWhatIsNone) {
   EXPECT_TRUE(holds(error_of([&] { VideoReader(folder.write("text.mp4", "this is no video, whatever its name says")); }), "text.mp4"));
   EXPECT_TRUE(holds(error_of([&] { VideoReader(folder.write("empty.mp4", "")); }), "empty.mp4"));
   EXPECT_TRUE(holds(error_of([&] { VideoReader(folder.file("missing.mp4")); }), "No such file"));
-  EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("no/such/a.mp4"), 96, 64, 5); }), "No such file"));
+  EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("no/such/a.mp4"), 96, 64, 5); }), "there is no folder"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 95, 64, 5); }), "even"));
+  EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 16384, 16384, 5); }), "up to 33554432 pixels"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 96, 64, 0); }), "frames/s"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 96, 64, 5).finish(); }), "at least one frame"));
   EXPECT_TRUE(holds(error_of([&] { VideoWriter(folder.file("a.mp4"), 96, 64, 5).add(picture(64, 64, 0)); }), "96 x 64"));
@@ -107,6 +108,17 @@ TEST(Video, ACutFileEndsWithOneLineOrEarly) {
     EXPECT_LE(frames, 20) << keep << " bytes";
     EXPECT_TRUE(frames == 0 || keep > bytes.size() / 2) << "the index of an MP4 lies at its end";
   }
+}
+
+TEST(Video, ATableThatClaimsAGigabyteTakesNone) {
+  NEEDS_VIDEO();
+  Folder folder;
+  write_video(folder.file("a.mp4"), 8);
+  std::string bytes = folder.read("a.mp4");
+  const size_t keyframes = bytes.rfind("stss");
+  ASSERT_NE(keyframes, bytes.npos);
+  bytes.replace(keyframes + 8, 4, "\x0e\xed\xe9\xbd");  // 250 million of them, of 4 bytes each
+  EXPECT_TRUE(holds(error_of([&] { VideoReader(folder.write("a.mp4", bytes)); }), "Cannot allocate memory"));
 }
 
 TEST(Video, ReadsARealOne) {

@@ -1,5 +1,6 @@
 // The command line: one binary, one subcommand per task.
 
+#include <csignal>
 #include <cstdio>
 
 #include "io/nearest.h"
@@ -25,6 +26,7 @@ std::string suggestion(const CLI::App& app, const std::string& written) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of the write, which says so in a line
   CLI::App app("dreamroad: trains and samples driving world models and policies");
   app.name("dreamroad");
   app.set_help_all_flag("--help-all", "help of every subcommand");

@@ -1,6 +1,7 @@
 // Writes the inputs that each fuzz target starts from: DIR/TARGET/*.
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,8 @@
 #include "io/npy.h"
 #include "io/safetensors.h"
 #include "io/segment.h"
+#include "io/video.h"
+#include "tests/io_drives.h"
 #include "tests/io_samples.h"
 
 using namespace dr;
@@ -46,6 +49,39 @@ int main(int argc, char** argv) {
   log.desire = HostArray::from(std::vector<uint8_t>(3), {3});
   log.notes = {{"map", "none"}};
   write_segment(folder("segment") + "frames", log);
+
+  const std::string calibration = "fx 5.5\nfy 5.25\ncx 2.5\ncy 1.75\nwidth 6\nheight 4\n";
+  const std::string poses = "1 0 0 0 0 1 0 0 0 0 1 0\n9.99e-1 0 4.47e-2 -1e-3 0 1 0 .5 -4.47e-2 0 9.99e-1 +1.25\n";
+  const std::string right = "T_cam03_from_cam02 t = -0.53 0.002 -1e-5 (R = I)\n", zero(1, '\0');
+  const std::string ego = "frame,unix_time_s,vel_fwd_mps,acc_fwd_mps2,yaw\r\n0,1317042934.12,13.2,-0.5,0.1\r\n1, 1317042934.22, 13, 0,-2\r\n";
+  const std::string kitti = folder("kitti");
+  write_file(kitti + "poses", calibration + zero + poses);
+  write_file(kitti + "ego", calibration + right + zero + poses + zero + ego);
+
+  const std::string comma = folder("comma2k19"), drive = dir + "/drive";
+  DrivingLog turn = test::right_turn();
+  turn.poses.resize(6), turn.times_s.resize(6);
+  create_folder(drive);
+  test::write_comma2k19(drive, turn);
+  std::string all;
+  for (const char* name : {"global_pose/frame_times", "global_pose/frame_positions", "global_pose/frame_orientations",
+                           "global_pose/frame_velocities", "processed_log/CAN/speed/t", "processed_log/CAN/speed/value",
+                           "processed_log/CAN/steering_angle/t", "processed_log/CAN/steering_angle/value"}) {
+    all += read_file(drive + "/" + name, 1 << 16);
+    if (all.size() > 1000) write_file(comma + std::to_string(all.size()), all);
+  }
+  std::filesystem::remove_all(drive);
+
+  if (has_video())
+    for (int side : {16, 48}) {
+      VideoWriter video(folder("video") + std::to_string(side) + ".mp4", side, side, 5);
+      Image frame{side, side, 3, std::vector<uint8_t>(size_t(side) * size_t(side) * 3)};
+      for (int i = 0; i < 6; i++) {
+        for (size_t k = 0; k < frame.pixels.size(); k++) frame.pixels[k] = uint8_t(k * k / 50 + size_t(i) * 9);
+        video.add(frame);
+      }
+      video.finish();
+    }
 
   const std::string npy = folder("npy");
   write_npy(npy + "f32", x.view);

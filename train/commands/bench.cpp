@@ -1,4 +1,4 @@
-// bench: the op table timed, with the peaks of the same run.
+// bench: the op table timed, models and files beside it, with the peaks of the same run.
 
 #include <cstdio>
 #include <ctime>
@@ -6,6 +6,7 @@
 #include "io/file.h"
 #include "io/nearest.h"
 #include "kernels/harness/bench.h"
+#include "train/commands/bench_files.h"
 #include "train/commands/bench_models.h"
 #include "train/commands/command.h"
 
@@ -24,7 +25,7 @@ struct BenchOptions {
   double seconds = 0.5;
 };
 
-constexpr const char* kModelPass = "step";  // forward and backward
+constexpr const char* kModelPass = "step";  // forward and backward; of files: whole
 
 std::string processor() {
   std::FILE* f = std::fopen("/proc/cpuinfo", "r");
@@ -44,7 +45,7 @@ int bench(const BenchOptions& o) {
   const Backend backend = o.common.backend();
   ThreadPool pool(o.common.threads);
   std::vector<TestCase> cases;
-  std::vector<ModelCase> models;
+  std::vector<ModelCase> models, files;
   std::vector<std::string> ops;
   const auto wanted = [&](std::string_view op, const std::string& name) {
     ops.emplace_back(op);
@@ -55,7 +56,9 @@ int bench(const BenchOptions& o) {
   }
   for (const ModelCase& c : model_cases())
     if (wanted(c.op, c.name)) models.push_back(c);
-  CHECK(!cases.empty() || !models.empty(), "no bench case matches op '{}', case '{}'; the nearest op is '{}'", o.op,
+  for (const ModelCase& c : file_cases())
+    if (wanted(c.op, c.name)) files.push_back(c);
+  CHECK(!cases.empty() || !models.empty() || !files.empty(), "no bench case matches op '{}', case '{}'; the nearest op is '{}'", o.op,
         o.name, nearest(o.op, ops));
 
   const Peaks peaks = harness::measure_peaks(backend, pool);
@@ -105,6 +108,17 @@ int bench(const BenchOptions& o) {
     if (o.common.profile) std::printf("%s", t.profile.c_str());
     std::fflush(stdout);
   }
+  for (const ModelCase& c : files) {
+    if (!o.pass.empty() && o.pass != kModelPass) continue;
+    const FileTiming t = time_files(c, o.common.runtime(), o.seconds, o.common.seed);
+    report(c.op, c.name, kModelPass, t.timing);
+    if (t.frames_per_s > 0) {
+      results.back()["frames_per_s"] = t.frames_per_s;
+      std::printf(" | %.0f frames/s", t.frames_per_s);
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
   if (!o.common.json.empty()) {
     const json result = {{"processor", processor()},
                          {"peaks", {{"tflops", peaks.tflops}, {"gbps", peaks.gbps}, {"how", how}}},
@@ -122,7 +136,7 @@ void add_bench(CLI::App& app, Body& body) {
   add_common(*command, options->common);
   command->add_option("--op", options->op, "this op only");
   command->add_option("--case", options->name, "this case only");
-  command->add_option("--pass", options->pass, "forward or backward of ops, or step (both) of models, only")
+  command->add_option("--pass", options->pass, "forward or backward of ops, or step of models and files, only")
       ->check(CLI::IsMember({"forward", "backward", "step"}));
   command->add_option("--seconds", options->seconds, "time spent on each line")
       ->capture_default_str()

@@ -8,6 +8,7 @@
 #include "io/sheet.h"
 #include "runtime/hash.h"
 #include "sim/drive.h"
+#include "sim/scene/semantic_colours.h"
 #include "train/commands/command.h"
 
 namespace dr::cli {
@@ -22,11 +23,6 @@ struct SimulateOptions {
   int width = 256, height = 128;
   bool no_depth = false, no_labels = false, no_noise = false;
 };
-
-// Colours of Semantic's classes, in its order; those of Cityscapes where it has the class.
-constexpr std::array<std::array<uint8_t, 3>, kSemantics> kPalette{{{70, 130, 180}, {152, 251, 152}, {128, 64, 128}, {255, 255, 255},
-                                                                   {244, 196, 140}, {70, 70, 70}, {0, 0, 142}, {153, 153, 153},
-                                                                   {107, 142, 35}}};
 
 int simulate(const SimulateOptions& o) {
   CHECK(!o.common.out.empty(), "simulate needs --out DIR, the folder for its segments");
@@ -61,7 +57,7 @@ int simulate(const SimulateOptions& o) {
         const int64_t n = log.frame_count();
         for (int64_t f : {n / 6, n / 2, n * 5 / 6}) sheet.push_back(frame_image(log.frames.view, f));
         if (log.depth) sheet.push_back(depth_image(log.depth.view, n / 2));
-        if (log.labels) sheet.push_back(label_image(log.labels.view, n / 2, kPalette));
+        if (log.labels) sheet.push_back(label_image(log.labels.view, n / 2, sim::kSemanticColours));
       }
       if (!o.common.quiet) {
         double metres = 0;
