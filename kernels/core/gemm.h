@@ -370,7 +370,12 @@ void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operan
           int64_t lda = packed_a_stride(kc);
           const float* a = packed_a + i * (layout == ALayout::panel ? kc : lda);
           if constexpr (requires { a_operand.ld; })
-            if (in_place) a = a_operand.template at<float>(m0 + i, k0), lda = a_operand.ld;
+            if (in_place) {
+              a = a_operand.template at<float>(m0 + i, k0), lda = a_operand.ld;
+              // The rows of the next tile: too many streams for the hardware to follow. Asking past the end is harmless.
+              for (int64_t r = kMR; r < 2 * kMR; r++)
+                for (int64_t k = 0; k < kc; k += 64 / int64_t(sizeof(float))) __builtin_prefetch(a + r * lda + k, 0, 2);
+            }
           for (int64_t j = 0; j < n_block; j += kNR) {
             const int vectors = panel_vectors(n_block, j);
             const TileFunction run = layout == ALayout::panel ? tile_for<ALayout::panel>(rows, vectors)
