@@ -211,7 +211,7 @@ class DepthwiseSums {
     if (to_.count() == 0) return;
     int64_t rows = 0;
     for (const AxisTaps& h : places_.h) rows = std::max(rows, h.count);
-    ctx.parallel(to_.size(0) * rows, 4, [&](int64_t begin, int64_t end) {
+    ctx.parallel(to_.size(0) * rows, 16, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; t++)
         for (const AxisTaps& h : places_.h)
           if (t % rows < h.count) row(h, t / rows, t % rows);
