@@ -58,6 +58,7 @@
 #include "kernels/project_depth/project_depth.h"
 #include "kernels/push_pull/push_pull.h"
 #include "kernels/qk_norm_rotary/qk_norm_rotary.h"
+#include "kernels/qkv_attention/qkv_attention.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resize2d/resize2d.h"
@@ -138,6 +139,7 @@ using AllOps = OpList<
     ProjectDepth,
     PushPull,
     QkNormRotary,
+    QkvAttention,
     RayCast,
     Reduce,
     Resize2d,

@@ -10,6 +10,7 @@
 #include "kernels/core/backends.h"
 #include "kernels/core/any_op.h"
 #include "kernels/qk_norm_rotary/qk_norm_rotary.h"
+#include "kernels/qkv_attention/qkv_attention.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rotary/rotary.h"
 #include "kernels/rotary_table/rotary_table.h"
@@ -111,6 +112,77 @@ TEST_P(TransformerFusion, QkNormRotaryIsRmsNormThenRotary) {
     run_forward(ctx_, attention, {q.view, k.view, v.view}, {y2.view, max.view, den.view});
     expect_same_bits(y, y2, "attention");
   }
+}
+
+// Numbers of either type.
+struct Stored {
+  std::vector<float> data;  // of bf16 the first half
+  View view;
+  explicit Stored(DType t, Sizes sizes, uint32_t seed = 0, float scale = 1)
+      : data(Tensor(sizes, seed, scale).data), view(data.data(), t, sizes) {
+    if (t != DType::bf16) return;
+    std::vector<bf16> narrow;
+    for (float v : data) narrow.push_back(to_bf16(v));
+    std::memcpy(data.data(), narrow.data(), view.bytes());
+  }
+};
+
+// Of tensors (B,L,H,D), head by head.
+void expect_same_heads(const View& a, const View& b, const char* what) {
+  ASSERT_TRUE(a.sizes == b.sizes && a.dtype == b.dtype) << what;
+  const auto head = [](const View& v, int64_t i, int64_t l, int64_t h) {
+    return v.slice(0, i, 1).slice(1, l, 1).slice(2, h, 1).data;
+  };
+  for (int64_t i = 0; i < B; i++)
+    for (int64_t l = 0; l < L; l++)
+      for (int64_t h = 0; h < H; h++)
+        ASSERT_EQ(std::memcmp(head(a, i, l, h), head(b, i, l, h), size_t(D) * size_of(a.dtype)), 0)
+            << what << " " << i << "," << l << "," << h;
+}
+
+// With bf16 tensors too: the heads between the two are stored alike. Attention's gradients of q and k, which the fused
+// op puts in the place of q and k, have places of their own here.
+TEST_P(TransformerFusion, QkvAttentionIsQkNormRotaryThenAttention) {
+  const Sizes heads{B, L, H, D}, rows{B, L, H}, row_of_max{B, H, L};
+  const FrameMask mask{.tokens_per_frame = 5, .anchors = 1, .window = 2};
+  const float scale = 0.3f, eps = 1e-3f;
+  Tensor wq({D}, 2), wk({D}, 3), cos({B, L, D / 2}, 4), sin({B, L, D / 2}, 5);
+  for (DType t : {DType::f32, DType::bf16})
+    for (bool options : {true, false}) {
+      const auto optional = [&](const Tensor& x) { return options ? x.view : View(); };
+      Stored qkv(t, {B, L, 3, H, D}, 1, 3), dy(t, heads, 6);
+      Stored y(t, heads), dqkv(t, qkv.view.sizes);
+      Tensor max(row_of_max), den(row_of_max), dwq({2, D}), dwk({2, D});
+      const QkvAttention op{.mask = mask, .scale = scale, .eps = eps};
+      const QkvAttention::In in{qkv.view, optional(wq), optional(wk), optional(cos), optional(sin)};
+      const QkvAttention::Out out{y.view, max.view, den.view};
+      run_forward(ctx_, op, in, out);
+      run_backward(ctx_, op, in, out, {dy.view}, {dqkv.view, optional(dwq), optional(dwk)});
+
+      const QkNormRotary norm{.eps = eps};
+      const Attention attention{.mask = mask, .scale = scale};
+      Stored q(t, heads), k(t, heads), y2(t, heads), dq(t, heads), dk(t, heads), dv(t, heads), dx_q(t, heads),
+          dx_k(t, heads);
+      Tensor q_rstd(rows), k_rstd(rows), max2(row_of_max), den2(row_of_max), dwq2({2, D}), dwk2({2, D});
+      const QkNormRotary::In norm_in{part_of(qkv.view, 0), part_of(qkv.view, 1), in.q_weight, in.k_weight, in.cos,
+                                     in.sin};
+      const QkNormRotary::Out norm_out{q.view, k.view, q_rstd.view, k_rstd.view};
+      const Attention::In attention_in{q.view, k.view, part_of(qkv.view, 2)};
+      const Attention::Out attention_out{y2.view, max2.view, den2.view};
+      run_forward(ctx_, norm, norm_in, norm_out);
+      run_forward(ctx_, attention, attention_in, attention_out);
+      run_backward(ctx_, attention, attention_in, attention_out, {dy.view}, {dq.view, dk.view, dv.view});
+      run_backward(ctx_, norm, norm_in, norm_out, {dq.view, dk.view},
+                   {dx_q.view, dx_k.view, optional(dwq2), optional(dwk2)});
+      expect_same_heads(y.view, y2.view, "y");
+      expect_same_bits(max, max2, "max");
+      expect_same_bits(den, den2, "den");
+      expect_same_heads(part_of(dqkv.view, 0), dx_q.view, "dq");
+      expect_same_heads(part_of(dqkv.view, 1), dx_k.view, "dk");
+      expect_same_heads(part_of(dqkv.view, 2), dv.view, "dv");
+      expect_same_bits(dwq, dwq2, "dq_weight");
+      expect_same_bits(dwk, dwk2, "dk_weight");
+    }
 }
 
 // A score depends on the distance of two positions alone.

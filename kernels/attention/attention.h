@@ -6,6 +6,7 @@
 //
 //   q, k, v (B,L,H,D) f32|bf16, all alike, any strides on the first three axes, 1 <= D <= 256    y like q, packed
 //   max, den (B,H,L) f32: saved for backward
+//   Gradients have any strides on the first three axes; those of q and k may be the memory of q and k.
 //   scale: a setting; 0 stands for 1.0f / sqrt(float(D)), two IEEE f32 operations
 // Order. Masked keys are skipped: below, key number n of a query is the n-th it sees in logical order (anchors, oldest
 //   to newest, self), query number n of a key is the n-th that sees it in the order of the sequence.
