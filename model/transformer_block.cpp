@@ -2,10 +2,9 @@
 
 #include "kernels/adaln_linear/adaln_linear.h"
 #include "kernels/adaln_mlp/adaln_mlp.h"
-#include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
-#include "kernels/qk_norm_rotary/qk_norm_rotary.h"
+#include "kernels/qkv_attention/qkv_attention.h"
 #include "kernels/silu/silu.h"
 
 namespace dr {
@@ -48,10 +47,8 @@ Tensor TransformerBlock::apply(Tape& tape, const Tensor& x, const Tensor& condit
   const Tensor qkv = tape.reshape(tape.apply(AdaLNLinear{.eps = eps, .norm = norm}, h, modulation(0), modulation(1),
                                              qkv_.weight, qkv_.bias),
                                   {batch, length, 3, heads, width});
-  const auto part = [&](int64_t i) { return tape.reshape(tape.slice(qkv, 2, i, 1), {batch, length, heads, width}); };
-  const auto [q, k, q_rstd, k_rstd] =
-      tape.apply_all(QkNormRotary{.eps = options_.qk_norm_eps}, part(0), part(1), q_norm_, k_norm_, cos, sin);
-  const Tensor a = tape.apply(Attention{.mask = options_.mask}, q, k, part(2));
+  const QkvAttention attention{.mask = options_.mask, .eps = options_.qk_norm_eps};
+  const Tensor a = tape.apply(attention, qkv, q_norm_, k_norm_, cos, sin);
   const Tensor h1 = tape.apply(LinearGatedResidual{}, tape.reshape(a, {rows, c}), out_.weight, out_.bias,
                                modulation(2), h);
 

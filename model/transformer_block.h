@@ -13,8 +13,8 @@
 // Parameters, beneath the block's name: modulation.{weight,bias}, zero at first, so that a new block is the identity
 // (adaLN-Zero); attention.qkv.{weight,bias}, [q | k | v] with the heads contiguous inside each;
 // attention.{q_norm,k_norm}.weight (D); attention.out.{weight,bias}; mlp.up.{weight,bias}; mlp.down.{weight,bias}.
-// Attention and MLP keep little for backward: see kernels/adaln_linear and kernels/adaln_mlp. The bits are those of
-// AdaLN, Linear, RmsNorm, Rotary, Attention, LinearGelu and LinearGatedResidual in turn.
+// Attention and MLP keep little for backward: see kernels/adaln_linear, kernels/qkv_attention and kernels/adaln_mlp.
+// The bits are those of AdaLN, Linear, RmsNorm, Rotary, Attention, LinearGelu and LinearGatedResidual in turn.
 // Source: Peebles & Xie 2023, arXiv:2212.09748, section 3.2; conditioning per frame as in Goff et al. 2025,
 //   arXiv:2504.19077, section 4.2.1.
 
