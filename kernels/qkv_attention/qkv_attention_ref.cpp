@@ -24,17 +24,17 @@ void for_heads(const Sizes& s, F&& f) {
 
 // A reference sees doubles alone: values that are all bf16 numbers are taken for a bf16 tensor.
 bool may_be_bf16(const View& qkv) {
-  bool yes = true;
+  bool all = true;
   for (int64_t i = 0; i < 3; i++) {
     const View x = QkvAttention::part(qkv, i);
     for_heads(x.sizes, [&](int64_t b, int64_t t, int64_t h) {
       for (int64_t d = 0; d < x.size(3); d++) {
         const double v = x.at<double>(b, t, h, d);
-        yes &= double(widen(to_bf16(float(v)))) == v;
+        all &= double(widen(to_bf16(float(v)))) == v;
       }
     });
   }
-  return yes;
+  return all;
 }
 
 }  // namespace
