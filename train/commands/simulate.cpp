@@ -2,10 +2,12 @@
 
 #include <chrono>
 #include <cstdio>
+#include <optional>
 
 #include "io/file.h"
 #include "io/segment.h"
 #include "io/sheet.h"
+#include "io/video.h"
 #include "runtime/hash.h"
 #include "sim/drive.h"
 #include "sim/scene/semantic_colours.h"
@@ -21,11 +23,15 @@ struct SimulateOptions {
   double seconds = 60;
   std::string camera = "wide";
   int width = 256, height = 128;
-  bool no_depth = false, no_labels = false, no_noise = false;
+  bool mp4 = false, no_depth = false, no_labels = false, no_noise = false;
 };
 
 int simulate(const SimulateOptions& o) {
   CHECK(!o.common.out.empty(), "simulate needs --out DIR, the folder for its segments");
+  if (o.mp4) {
+    CHECK(has_video(), "--mp4: this program was built without FFmpeg");
+    CHECK(o.width % 2 == 0 && o.height % 2 == 0, "--mp4 needs an even width and height, got {} x {}", o.width, o.height);
+  }
   Runtime runtime(o.common.runtime());
   create_folder(o.common.out);
   sim::DriveSettings settings;
@@ -44,12 +50,16 @@ int simulate(const SimulateOptions& o) {
     const PhiloxWords mixed = random_block({o.common.seed, 0, 0x5eed0001}, uint64_t(env));
     settings.seed = mixed.x[0] | uint64_t{mixed.x[1]} << 32;
     const sim::Drive drive(settings);
+    std::optional<VideoWriter> video;
+    if (o.mp4) video.emplace(format("{}/drive_{:04}.mp4", o.common.out, env), o.width, o.height, 1 / (sim::kStepS * sim::kStepsPerFrame));
     for (int i = 0; i < drive.segments(); i++) {
       const auto drawing = std::chrono::steady_clock::now();
       const DrivingLog log = drive.segment(runtime, i, !o.no_depth, !o.no_labels);
       drawing_s += since(drawing);
       const std::string path = format("{}/drive_{:04}_{:02}.safetensors", o.common.out, env, i);
       write_segment(path, log);
+      if (video)
+        for (int64_t f = 0; f < log.frame_count(); f++) video->add(frame_image(log.frames.view, f));
       frames += log.frame_count();
       segments.push_back(path);
       // Of each of the first drives a frame early, in the middle and late; then the middle's depth and labels.
@@ -68,6 +78,7 @@ int simulate(const SimulateOptions& o) {
         std::fflush(stdout);
       }
     }
+    if (video) video->finish();
   }
   const int columns = 3 + !o.no_depth + !o.no_labels;
   write_png(o.common.out + "/contact_sheet.png", contact_sheet(sheet, columns));
@@ -85,7 +96,7 @@ int simulate(const SimulateOptions& o) {
 
 void add_simulate(CLI::App& app, Body& body) {
   auto options = std::make_shared<SimulateOptions>();
-  CLI::App* command = app.add_subcommand("simulate", "drive the built-in world, write segments and a contact sheet");
+  CLI::App* command = app.add_subcommand("simulate", "drive the built-in world, write segments, videos and a contact sheet");
   add_common(*command, options->common);
   command->add_option("--envs", options->envs, "drives, each in a world of its own")->capture_default_str()->check(CLI::Range(1, 100000));
   command->add_option("--seconds", options->seconds, "length of a drive; a segment holds one minute")
@@ -96,6 +107,7 @@ void add_simulate(CLI::App& app, Body& body) {
       ->check(CLI::IsMember({"narrow", "wide"}));
   command->add_option("--width", options->width, "pixels")->capture_default_str()->check(CLI::Range(8, 4096));
   command->add_option("--height", options->height, "pixels")->capture_default_str()->check(CLI::Range(8, 4096));
+  command->add_flag("--mp4", options->mp4, "also a video of each drive");
   command->add_flag("--no-depth", options->no_depth, "leave depth out of the segments");
   command->add_flag("--no-labels", options->no_labels, "leave semantic labels out of the segments");
   command->add_flag("--no-noise", options->no_noise, "a driver without wander and errors");
