@@ -93,12 +93,12 @@ struct Conv2d {
   }
   // Depthwise: all filters, then for each chunk of each leaf's positions their gradients and the bias's, by vectors of
   // up to 16 channels. Else one group's weights, transposed for dx, and results of kernels that make so few channels
-  // that they put them in another order first.
+  // that they put them in another order first. Few inputs: the weights in panels of whole vectors of outputs.
   static constexpr int64_t kFew = 8;
   size_t scratch_bytes(const In& in, int) const {
     const Sizes y = infer(in)[0].sizes;
     const int64_t outputs = y[3] / groups, channels = in.x.size(3) / groups;
-    const int64_t forward = outputs <= kFew ? y.count() / groups : 0;
+    const int64_t forward = outputs <= kFew ? y.count() / groups : in.weight.count() / y[3] * ((y[3] + 15) / 16 * 16);
     const int64_t backward = in.weight.count() / groups + (channels <= kFew ? in.x.count() / groups : 0);
     int64_t floats = std::max(forward, backward);
     if (depthwise(in)) {
@@ -187,6 +187,10 @@ struct Conv2d {
     add(same(1), Shape{2, 24, 25, 2, 3, 1, 1}, 2);       // and in the gradients of the weights,
     add(same(3), Shape{4, 15, 23, 1, 2, 3, 3}, 2, b16);  // inside an image of a leaf
     add(same(3, 1, 2), Shape{2, 20, 27, 2, 2, 3, 3}, 2);
+    add(same(3), Shape{2, 5, 14, 3, 20, 3, 3}, 2);  // few inputs: lines of the image, one vector of outputs and two,
+    add(same(3, 2), Shape{2, 7, 31, 6, 33, 3, 3}, 2, b16, f32, true, 2);
+    add(Conv2d{{2, 1}, {3, 0, 1, 5}, {2, 1}, 1}, Shape{1, 6, 13, 7, 9, 3, 4}, 1, f32, b16, false);
+    add(same(7, 3), Shape{2, 8, 40, 1, 48, 7, 7}, 2, b16, b16);
     for (int64_t s : {1, 5, 7, 31, 33}) add(same(3), Shape{1, s > 9 ? 2 : s, s > 9 ? 3 : s, s, s, 3, 3}, 1);
     add(same(3), Shape{0, 5, 7, 3, 4, 3, 3}, 1);
     list.back().gradient = false;  // all zero

@@ -1,4 +1,5 @@
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/few_inputs.h"
 #include "kernels/conv2d/patches.h"
 #include "kernels/linear/linear_kernels.h"
 
@@ -147,6 +148,15 @@ void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
   const AxisTaps w = forward_taps(y[2], k[2], stride.w, padding.left, dilation.w);
   if (has_depthwise_kernel(*this, in)) {
     convolve_channels(ctx, in.x, in.weight, {{h}, {w}}, out.y, in.bias);
+    return;
+  }
+  if (has_few_inputs(*this, in, y)) {
+    with_float_type(out.y.dtype, [&]<class T>(T*) {
+      with_float_type(in.weight.dtype, [&]<class TW>(TW*) {
+        convolve_lines<T>(ctx, in.x, h, w, static_cast<const TW*>(in.weight.data), static_cast<const TW*>(in.bias.data),
+                          ctx.scratch_as<float>(size_t((k[0] + W - 1) / W * W * k[1] * k[2] * k[3])), out.y);
+      });
+    });
     return;
   }
   const int64_t outputs = k[0] / groups;
