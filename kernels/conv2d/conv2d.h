@@ -98,7 +98,7 @@ struct Conv2d {
   size_t scratch_bytes(const In& in, int) const {
     const Sizes y = infer(in)[0].sizes;
     const int64_t outputs = y[3] / groups, channels = in.x.size(3) / groups;
-    const int64_t forward = outputs <= kFew ? y.count() / groups : in.weight.count() / y[3] * ((y[3] + 15) / 16 * 16);
+    const int64_t forward = outputs <= kFew ? y.count() / groups : in.weight.count() / std::max<int64_t>(1, y[3]) * ((y[3] + 15) / 16 * 16);
     const int64_t backward = in.weight.count() / groups + (channels <= kFew ? in.x.count() / groups : 0);
     int64_t floats = std::max(forward, backward);
     if (depthwise(in)) {
