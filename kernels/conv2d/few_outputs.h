@@ -19,11 +19,22 @@ inline constexpr int kFewSums = 12;
 #endif
 constexpr int few_vectors(int outputs) { return std::min(8, kFewSums / outputs); }
 
-// The chains of O outputs at V vectors of places: sums[o*sums_step + place]. Window column tap*channels + c is at
-// taps[tap] + c*plane, its weight for output o at weights[column*O + o].
+// Column tap*channels + c of the windows is at taps[tap] + c*plane, its weight for output o at weights[column*O + o].
+struct FewWindows {
+  const float* const* taps;
+  int64_t channels, plane, columns;
+  const float* weights;
+  const char* ahead;  // memory that is needed soon: so many bytes for each column
+  int64_t ahead_step;
+};
+
+// The chains of O outputs at V vectors of places from `first` on, at sums[o*sums_step + place].
 template <int O, int V>
-__attribute__((noinline)) void few_sums(const float* const* taps, int64_t first, int64_t channels, int64_t plane,
-                                        int64_t columns, const float* weights, float* sums, int64_t sums_step) {
+__attribute__((noinline)) void few_sums(const FewWindows& in, int64_t first, float* sums, int64_t sums_step) {
+  const int64_t channels = in.channels, plane = in.plane, columns = in.columns, ahead_step = in.ahead_step;
+  const float* weights = in.weights;
+  const char* ahead = in.ahead;
+  sums += first;
   int64_t column = 0;
   do {
     f32v sum[O][V] = {};
@@ -31,8 +42,9 @@ __attribute__((noinline)) void few_sums(const float* const* taps, int64_t first,
     for (int64_t next; column < past; column = next) {
       const int64_t tap = column / channels, c = column - tap * channels;
       next = std::min(past, column + channels - c);
-      const float* x = taps[tap] + first + c * plane;
-      for (int64_t n = next - column; n > 0; n--, x += plane, weights += O) {
+      const float* x = in.taps[tap] + first + c * plane;
+      for (int64_t n = next - column; n > 0; n--, x += plane, weights += O, ahead += ahead_step) {
+        __builtin_prefetch(ahead);
         f32v w[O];
 #pragma GCC unroll 8
         for (int o = 0; o < O; o++) w[o] = splat(weights[o]);
@@ -55,8 +67,7 @@ __attribute__((noinline)) void few_sums(const float* const* taps, int64_t first,
   } while (column < columns);
 }
 
-using FewSumsFunction = void (*)(const float* const*, int64_t, int64_t, int64_t, int64_t, const float*, float*,
-                                 int64_t);
+using FewSumsFunction = void (*)(const FewWindows&, int64_t, float*, int64_t);
 inline FewSumsFunction few_sums_for(int outputs, int vectors) {
   static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
     return std::array<FewSumsFunction, sizeof...(I)>{
@@ -74,8 +85,11 @@ class FewOutputs {
              const View& to, int64_t first, int64_t count, const Epilogue& epilogue)
       : image_(image), c0_(c0), channels_(channels), phases_(phases), weights_(weights), to_(to), first_(first),
         outputs_(count), step_(phases.w[0].step) {
+    int64_t columns = 0;
     for (const AxisTaps& h : phases.h) rows_ = std::max(rows_, h.count);
     for (const AxisTaps& w : phases.w) places_ = std::max(places_, w.count);
+    for (const AxisTaps& h : phases.h)
+      for (const AxisTaps& w : phases.w) columns += h.taps() * w.taps() * channels;
     // Rows and pixels that a place reads, over all phases.
     int64_t top = INT64_MAX, bottom = INT64_MIN, left = INT64_MAX, right = INT64_MIN;
     for (const AxisTaps& h : phases.h)
@@ -87,7 +101,7 @@ class FewOutputs {
         int64_t& plane = plane_of_[size_t(modulo(offset, step_))];
         if (plane < 0) plane = planes_++;
       }
-    if (top <= bottom) ring_ = bottom - top + 1;
+    if (top <= bottom) ring_ = bottom - top + 1, bottom_ = bottom;
     if (left <= right) left_ = left, right_ = right;
     // A block of places whose lines fit the second-level cache, in whole tiles.
     const int64_t tile = few_vectors(int(count)) * W, line = std::max<int64_t>(1, ring_ * planes_ * channels_);
@@ -95,6 +109,9 @@ class FewOutputs {
     block_ = std::min(std::max(room / tile, int64_t{1}) * tile, (places_ + W - 1) / W * W);
     plane_ = (block_ + right_ - left_ + 2 * W) / W * W;
     if (plane_ / W % 2 == 0) plane_ += W;  // a power of two would crowd planes into few sets of the first-level cache
+    const int64_t pixels = std::min(block_ * step_, image.size(2));
+    ahead_step_ = pixels * image.stride(2) * int64_t(size_of(image.dtype)) /
+                  std::max<int64_t>(1, columns * tiles((block_ + W - 1) / W));
     for (int o = 0; o < outputs_; o++) shift_[o] = epilogue(0, 0, splat(-0.f), int(count))[o];  // x + -0 is x
   }
 
@@ -126,12 +143,18 @@ class FewOutputs {
     std::vector<int64_t> held;
     std::vector<const float*> taps;
     int64_t n = 0, place = 0;
+    const char* ahead = nullptr;
   };
   // Where planes begin, in pixels of a plane: at a vector of the image's own, so that its left end is one.
   int64_t plane_first(const Strip& s) const { return floor_divide(s.place + left_, W) * W; }
 
   void row(Strip& s, int64_t t) const {
     const float* weights = weights_;
+    // The row below is fetched while this one is computed. Asking past the image's end is harmless.
+    const int64_t below = std::clamp<int64_t>((t + 1) * phases_.h[0].step + bottom_, 0, image_.size(1));
+    s.ahead = static_cast<const char*>(image_.data) +
+              (s.n * image_.stride(0) + below * image_.stride(1) + s.place * step_ * image_.stride(2)) *
+                  int64_t(size_of(image_.dtype));
     for (const AxisTaps& h : phases_.h)
       for (const AxisTaps& w : phases_.w) {
         const int64_t columns = h.taps() * w.taps() * channels_, count = std::min(block_, w.count - s.place);
@@ -153,12 +176,18 @@ class FewOutputs {
       }
   }
 
-  void sums(const Strip& s, int64_t columns, int64_t count, const float* weights) const {
-    const int64_t vectors = (count + W - 1) / W, most = few_vectors(outputs_), tiles = (vectors + most - 1) / most;
-    for (int64_t i = 0; i < tiles; i++) {
-      const int64_t first = i * vectors / tiles, past = (i + 1) * vectors / tiles;
-      few_sums_for(outputs_, int(past - first))(s.taps.data(), first * W, channels_, plane_, columns, weights,
-                                                s.sums + first * W, block_);
+  int64_t tiles(int64_t vectors) const {
+    const int64_t most = few_vectors(outputs_);
+    return (vectors + most - 1) / most;
+  }
+
+  void sums(Strip& s, int64_t columns, int64_t count, const float* weights) const {
+    const int64_t vectors = (count + W - 1) / W;
+    for (int64_t i = 0; i < tiles(vectors); i++) {
+      const int64_t first = i * vectors / tiles(vectors), past = (i + 1) * vectors / tiles(vectors);
+      const FewWindows windows{s.taps.data(), channels_, plane_, columns, weights, s.ahead, ahead_step_};
+      few_sums_for(outputs_, int(past - first))(windows, first * W, s.sums, block_);
+      s.ahead += columns * ahead_step_;
     }
   }
 
@@ -207,8 +236,9 @@ class FewOutputs {
   float shift_[kFewOutputs];  // what the epilogue adds
   int64_t rows_ = 0, places_ = 0;
   std::vector<int64_t> plane_of_;  // by pixel modulo the step; -1: no tap reads those
-  int64_t planes_ = 0, ring_ = 0, left_ = 0, right_ = 0;
+  int64_t planes_ = 0, ring_ = 0, bottom_ = 0, left_ = 0, right_ = 0;
   int64_t block_, plane_;  // places of a block; floats of a plane
+  int64_t ahead_step_;     // bytes of the next row for each column of windows
 };
 
 }  // namespace dr::DR_ISA
