@@ -48,7 +48,7 @@ bool convolve_few(const Context& ctx, const View& image, int64_t c0, int64_t cha
   const Patches patches(image, phases.h[0], phases.w[0], c0, channels);
   const bool one_row = patches.is_matrix() && patches.fill(out.to);
   const int64_t places = one_row ? patches.rows() : phases.w[0].count;
-  if (places < out.count) return false;  // they would leave still more lanes empty
+  if (places <= out.count) return false;  // they would leave as many lanes empty
   if (one_row) {
     const AxisTaps pixel{.count = 1, .offset = {0}, .kernel = {0}}, row{.count = places, .offset = {0}, .kernel = {0}};
     const View from = as_one_row(image), to = as_one_row(out.to);
