@@ -130,7 +130,7 @@ TEST_P(Conv2dDefinition, HoldsToTheBit) {
 
 // A tap in the padding multiplies its weight by zero: infinity gives NaN there and nowhere else.
 TEST_P(Conv2dDefinition, PaddingTakesPart) {
-  for (int channels : {1, 16, 40}) {
+  for (int channels : {1, 2, 5, 16, 40}) {
     const int64_t c = channels, h = 4, w = 5;
     std::vector<float> x(size_t(h * w * c), 1), weight(size_t(c * 9 * c), 1), y(size_t(h * w * c)), dx(x.size());
     weight[0] = std::numeric_limits<float>::infinity();  // filter 0, upper left tap, channel 0

@@ -91,16 +91,11 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  // Depthwise: all filters, then for each chunk of each leaf's positions their gradients and the bias's, by vectors of
-  // up to 16 channels. Else one group's weights, transposed for dx, and results of kernels that make so few channels
-  // that they put them in another order first. Few inputs: the weights in panels of whole vectors of outputs.
-  static constexpr int64_t kFew = 8;
+  // The weights, transposed or in panels of whole vectors of outputs. Depthwise: all filters, then for each chunk of each
+  // leaf's positions their gradients and the bias's, by vectors of up to 16 channels.
   size_t scratch_bytes(const In& in, int) const {
     const Sizes y = infer(in)[0].sizes;
-    const int64_t outputs = y[3] / groups, channels = in.x.size(3) / groups;
-    const int64_t forward = outputs <= kFew ? y.count() / groups : in.weight.count() / std::max<int64_t>(1, y[3]) * ((y[3] + 15) / 16 * 16);
-    const int64_t backward = in.weight.count() / groups + (channels <= kFew ? in.x.count() / groups : 0);
-    int64_t floats = std::max(forward, backward);
+    int64_t floats = in.weight.size(1) * in.weight.size(2) * in.weight.size(3) * ((y[3] + 15) / 16 * 16);
     if (depthwise(in)) {
       const int64_t chunks = std::max<int64_t>(1, y[0] * y[1] * y[2] / 512 + y[0]);
       floats = std::max(floats, chunks * (in.weight.size(1) * in.weight.size(2) + 1) * ((y[3] + 15) / 16 * 16));
@@ -191,6 +186,11 @@ struct Conv2d {
     add(same(3, 2), Shape{2, 7, 31, 6, 33, 3, 3}, 2, b16, f32, true, 2);
     add(Conv2d{{2, 1}, {3, 0, 1, 5}, {2, 1}, 1}, Shape{1, 6, 13, 7, 9, 3, 4}, 1, f32, b16, false);
     add(same(7, 3), Shape{2, 8, 40, 1, 48, 7, 7}, 2, b16, b16);
+    add(same(3), Shape{2, 2, 291, 3, 4, 3, 3}, 2, b16, f32, true, 1);  // few outputs: several tiles of places,
+    add(same(3, 2), Shape{1, 3, 301, 6, 20, 3, 3}, 1);
+    add(Conv2d{{2, 3}, {1, 2, 3, 4}, {2, 4}, 2}, Shape{1, 7, 151, 6, 8, 3, 3}, 1, b16, b16);
+    add(same(3), Shape{1, 2, 300, 70, 2, 3, 3}, 1);  // several blocks and chunks
+    add(same(3), Shape{1, 2, 300, 2, 70, 3, 3}, 1);
     for (int64_t s : {1, 5, 7, 31, 33}) add(same(3), Shape{1, s > 9 ? 2 : s, s > 9 ? 3 : s, s, s, 3, 3}, 1);
     add(same(3), Shape{0, 5, 7, 3, 4, 3, 3}, 1);
     list.back().gradient = false;  // all zero

@@ -1,5 +1,6 @@
 #include "kernels/conv2d/depthwise.h"
 #include "kernels/conv2d/few_inputs.h"
+#include "kernels/conv2d/few_outputs.h"
 #include "kernels/conv2d/patches.h"
 #include "kernels/linear/linear_kernels.h"
 
@@ -7,49 +8,16 @@ namespace dr {
 namespace DR_ISA {
 namespace {
 
-static_assert(W / 2 <= Conv2d::kFew);
-
 // Where a group's results go: `count` channels of `to` from the first on, at the places of the patches.
 struct Outputs {
   const View& to;
   int64_t first, count;
 };
 
-// Few outputs would leave most lanes of a vector empty: here the places go along the lanes. sums: outputs x places.
-template <class T, class Epilogue>
-void convolve_across(const Context& ctx, const Patches& patches, const Operand& weight, const Outputs& out,
-                     const Epilogue& epilogue, float* sums) {
-  const int64_t places = patches.rows();
-  const Operand filters{weight.data, weight.dtype, weight.ld, !weight.transposed};
-  auto multiply = [&]<class B>(const B& columns) {
-    gemm_batch(ctx, 1, out.count, places, patches.columns(), [&](int64_t) {
-      return Problem<float, NoEpilogue, Operand, B>{filters, columns, sums, places};
-    });
-  };
-  if (patches.is_matrix()) multiply(patches.matrix(true));
-  else multiply(PatchesAcross{patches});
-  constexpr int64_t kPlaces = 256;  // of parallel work: about ten microseconds
-  ctx.parallel((places + kPlaces - 1) / kPlaces, 1, [&](int64_t begin, int64_t end) {
-    int64_t offset[kPlaces];
-    for (int64_t first = begin * kPlaces; first < std::min(end * kPlaces, places); first += kPlaces) {
-      const int64_t count = std::min(kPlaces, places - first);
-      patches.rows_in(out.to).offsets(first, count, offset);
-      for (int64_t i = 0; i < count; i++) {
-        f32v v{};
-        for (int64_t o = 0; o < out.count; o++) v[o] = sums[o * places + first + i];
-        store_n(static_cast<T*>(out.to.data) + offset[i] + out.first, epilogue(first + i, 0, v, int(out.count)),
-                int(out.count));
-      }
-    }
-  });
-}
-
-// out[place, o] = epilogue(chain along the patch) for one group; weight: (column of the patch, o). scratch: where there
-// are at most Conv2d::kFew outputs, room for them at every place.
+// out[place, o] = epilogue(chain along the patch) for one group; weight: (column of the patch, o).
 template <class T, class Epilogue>
 void convolve(const Context& ctx, const Patches& patches, const Operand& weight, const Outputs& out,
-              const Epilogue& epilogue, float* scratch) {
-  if (out.count <= W / 2) return convolve_across<T>(ctx, patches, weight, out, epilogue, scratch);
+              const Epilogue& epilogue) {
   T* const c = static_cast<T*>(out.to.data) + out.first;
   auto multiply = [&]<class A, class Rows>(const A& a, const Rows& rows) {
     gemm_batch(ctx, 1, patches.rows(), out.count, patches.columns(), [&](int64_t) {
@@ -58,11 +26,50 @@ void convolve(const Context& ctx, const Patches& patches, const Operand& weight,
   };
   if (patches.fill(out.to)) {
     const EvenRows rows(out.to.stride(2));
-    if (patches.is_matrix()) multiply(patches.matrix(false), rows);
+    if (patches.is_matrix()) multiply(patches.matrix(), rows);
     else multiply(patches, rows);
   } else {
     multiply(patches, patches.rows_in(out.to));
   }
+}
+
+// The pixels of a tensor, evenly spaced, as one row.
+View as_one_row(const View& v) {
+  View row = v;
+  row.sizes = {1, 1, v.size(0) * v.size(1) * v.size(2), v.size(3)};
+  return row;
+}
+
+// The same for few outputs, all phases at once, from channels [c0, c0 + channels) of the image: whether it was done.
+// pack writes the weights as FewOutputs takes them.
+template <class T, class Epilogue, class Pack>
+bool convolve_few(const Context& ctx, const View& image, int64_t c0, int64_t channels, const Phases& phases,
+                  const Outputs& out, const Epilogue& epilogue, Pack&& pack) {
+  if (out.count > kFewOutputs || out.to.count() == 0) return false;
+  const Patches patches(image, phases.h[0], phases.w[0], c0, channels);
+  const bool one_row = patches.is_matrix() && patches.fill(out.to);
+  const int64_t places = one_row ? patches.rows() : phases.w[0].count;
+  if (places <= out.count) return false;  // they would leave as many lanes empty
+  if (one_row) {
+    const AxisTaps pixel{.count = 1, .offset = {0}, .kernel = {0}}, row{.count = places, .offset = {0}, .kernel = {0}};
+    const View from = as_one_row(image), to = as_one_row(out.to);
+    FewOutputs<T, Epilogue>(from, c0, channels, {{pixel}, {row}}, pack(), to, out.first, out.count, epilogue)(ctx);
+  } else {
+    FewOutputs<T, Epilogue>(image, c0, channels, phases, pack(), out.to, out.first, out.count, epilogue)(ctx);
+  }
+  return true;
+}
+
+// The weights of a group with few outputs as FewOutputs takes them.
+const float* pack_few(const Context& ctx, const Operand& weight, int64_t columns, int64_t outputs) {
+  float* const packed = ctx.scratch_as<float>(size_t(columns * outputs));
+  with_float_type(weight.dtype, [&]<class T>(T*) {
+    ctx.parallel(columns, 1024, [&](int64_t begin, int64_t end) {
+      for (int64_t o = 0; o < outputs; o++)
+        for (int64_t i = begin; i < end; i++) packed[i * outputs + o] = load1(weight.at<T>(i, o));
+    });
+  });
+  return packed;
 }
 
 // One group's weights as the matrix (tap, o) x c that dx multiplies dy's patches with.
@@ -82,22 +89,31 @@ void transpose_weight(const Context& ctx, const T* weight, const Sizes& k, const
 void input_gradient(const Context& ctx, const Conv2d& op, const View& weight, const View& dy, const View& dx) {
   const Sizes k = weight.sizes;
   const int64_t outputs = k[0] / op.groups, channels = k[3], inner = k[1] * k[2] * channels;
+  const Phases phases = gradient_phases(op, dx.sizes, k);
   float* const transposed = ctx.scratch_as<float>(size_t(outputs * inner));
-  float* const rest = transposed + outputs * inner;
-  for (int64_t ph = 0; ph < std::min<int64_t>(op.stride.h, dx.size(1)); ph++)
-    for (int64_t pw = 0; pw < std::min<int64_t>(op.stride.w, dx.size(2)); pw++) {
-      const AxisTaps h = gradient_taps(dx.size(1), ph, k[1], op.stride.h, op.padding.top, op.dilation.h);
-      const AxisTaps w = gradient_taps(dx.size(2), pw, k[2], op.stride.w, op.padding.left, op.dilation.w);
-      for (int64_t g = 0; g < op.groups; g++) {
-        with_float_type(weight.dtype, [&]<class T>(T*) {
-          transpose_weight(ctx, static_cast<const T*>(weight.data) + g * outputs * inner, k, h, w, outputs, transposed);
-        });
-        with_float_type(dx.dtype, [&]<class T>(T*) {
-          convolve<T>(ctx, Patches(dy, h, w, g * outputs, outputs), Matrix<float>(transposed, channels),
-                      {dx, g * channels, channels}, NoEpilogue{}, rest);
-        });
-      }
-    }
+  for (int64_t g = 0; g < op.groups; g++) {
+    auto transpose = [&](const AxisTaps& h, const AxisTaps& w, float* to) {
+      with_float_type(weight.dtype, [&]<class T>(T*) {
+        transpose_weight(ctx, static_cast<const T*>(weight.data) + g * outputs * inner, k, h, w, outputs, to);
+      });
+    };
+    auto transpose_all = [&] {
+      float* to = transposed;
+      for (const AxisTaps& h : phases.h)
+        for (const AxisTaps& w : phases.w) transpose(h, w, to), to += h.taps() * w.taps() * outputs * channels;
+      return transposed;
+    };
+    const Outputs out{dx, g * channels, channels};
+    with_float_type(dx.dtype, [&]<class T>(T*) {
+      if (convolve_few<T>(ctx, dy, g * outputs, outputs, phases, out, NoEpilogue{}, transpose_all)) return;
+      for (const AxisTaps& h : phases.h)
+        for (const AxisTaps& w : phases.w) {
+          transpose(h, w, transposed);
+          convolve<T>(ctx, Patches(dy, h, w, g * outputs, outputs), Matrix<float>(transposed, channels), out,
+                      NoEpilogue{});
+        }
+    });
+  }
 }
 
 // x's patches as of forward, `rows` positions a leaf.
@@ -117,20 +133,20 @@ void weight_gradient(const Context& ctx, const Conv2d& op, const View& x, const 
             dweight.stride(1)};
       });
     };
-    if (patches.is_matrix()) multiply(patches.matrix(false));
+    if (patches.is_matrix()) multiply(patches.matrix());
     else multiply(patches);
   }
 }
 
 // One filter per channel: to = sums + bias.
-void convolve_channels(const Context& ctx, const View& image, const View& weight, const DepthwisePlaces& places,
+void convolve_channels(const Context& ctx, const View& image, const View& weight, const Phases& phases,
                        const View& to, const View& bias) {
   const int64_t channels = to.size(3), taps = weight.size(1) * weight.size(2);
   float* const filters = ctx.scratch_as<float>(size_t((channels + W - 1) / W * W * taps));
   with_float_type(weight.dtype, [&]<class TW>(TW*) {
     pack_filters(static_cast<const TW*>(weight.data), channels, taps, filters);
     with_float_type(to.dtype, [&]<class T>(T*) {
-      DepthwiseSums<T, TW>(image, places, filters, weight.size(1), weight.size(2), to,
+      DepthwiseSums<T, TW>(image, phases, filters, weight.size(1), weight.size(2), to,
                            static_cast<const TW*>(bias.data))(ctx);
     });
   });
@@ -150,23 +166,27 @@ void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
     convolve_channels(ctx, in.x, in.weight, {{h}, {w}}, out.y, in.bias);
     return;
   }
+  const int64_t outputs = k[0] / groups, columns = k[1] * k[2] * k[3];
   if (has_few_inputs(*this, in, y)) {
     with_float_type(out.y.dtype, [&]<class T>(T*) {
       with_float_type(in.weight.dtype, [&]<class TW>(TW*) {
         convolve_lines<T>(ctx, in.x, h, w, static_cast<const TW*>(in.weight.data), static_cast<const TW*>(in.bias.data),
-                          ctx.scratch_as<float>(size_t((k[0] + W - 1) / W * W * k[1] * k[2] * k[3])), out.y);
+                          ctx.scratch_as<float>(size_t((outputs + W - 1) / W * W * columns)), out.y);
       });
     });
     return;
   }
-  const int64_t outputs = k[0] / groups;
-  const Operand weight{in.weight.data, in.weight.dtype, k[1] * k[2] * k[3], true};
+  const Operand weight{in.weight.data, in.weight.dtype, columns, true};
   with_float_type(out.y.dtype, [&]<class T>(T*) {
     with_bias(in.bias, [&]<class Bias>(Bias bias) {
-      for (int64_t g = 0; g < groups; g++)
-        convolve<T>(ctx, Patches(in.x, h, w, g * k[3], k[3]), weight.block(0, g * outputs),
-                    {out.y, g * outputs, outputs}, Bias{bias.bias ? bias.bias + g * outputs : nullptr},
-                    ctx.scratch_as<float>(0));
+      for (int64_t g = 0; g < groups; g++) {
+        const Operand filters = weight.block(0, g * outputs);
+        const Outputs to{out.y, g * outputs, outputs};
+        const Bias epilogue{bias.bias ? bias.bias + g * outputs : nullptr};
+        if (!convolve_few<T>(ctx, in.x, g * k[3], k[3], {{h}, {w}}, to, epilogue,
+                             [&] { return pack_few(ctx, filters, columns, outputs); }))
+          convolve<T>(ctx, Patches(in.x, h, w, g * k[3], k[3]), filters, to, epilogue);
+      }
     });
   });
 }
@@ -178,12 +198,7 @@ void Conv2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const Ou
   const int64_t rows = y[0] * y[1] * y[2] / ctx.leaves;  // positions of a leaf
   CHECK(rows * ctx.leaves == y[0] * y[1] * y[2], "conv2d: {} samples do not divide into {} leaves", y[0], ctx.leaves);
   if (grad.x && depthwise) {
-    DepthwisePlaces places;
-    for (int64_t p = 0; p < std::min<int64_t>(stride.h, x[1]); p++)
-      places.h.push_back(gradient_taps(x[1], p, k[1], stride.h, padding.top, 1));
-    for (int64_t p = 0; p < std::min<int64_t>(stride.w, x[2]); p++)
-      places.w.push_back(gradient_taps(x[2], p, k[2], stride.w, padding.left, 1));
-    convolve_channels(ctx, dy.y, in.weight, places, grad.x, {});
+    convolve_channels(ctx, dy.y, in.weight, gradient_phases(*this, x, k), grad.x, {});
   } else if (grad.x) {
     input_gradient(ctx, *this, in.weight, dy.y, grad.x);
   }

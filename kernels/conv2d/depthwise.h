@@ -194,26 +194,21 @@ __attribute__((noinline)) void window_sums(const WindowRows<T>& in, int64_t firs
     }
 }
 
-// to = chains of all places + bias. Any of h with any of w makes a phase, and the phases all pixels of `to`.
-// filters: of pack_filters.
-struct DepthwisePlaces {
-  std::vector<AxisTaps> h, w;
-};
-
+// to = chains of all places + bias. filters: of pack_filters.
 template <class T, class Bias>
 class DepthwiseSums {
  public:
-  DepthwiseSums(const View& image, const DepthwisePlaces& places, const float* filters, int64_t kh, int64_t kw,
+  DepthwiseSums(const View& image, const Phases& phases, const float* filters, int64_t kh, int64_t kw,
                 const View& to, const Bias* bias)
-      : image_(image), places_(places), filters_(filters), kh_(kh), kw_(kw), to_(to), bias_(bias) {}
+      : image_(image), phases_(phases), filters_(filters), kh_(kh), kw_(kw), to_(to), bias_(bias) {}
 
   void operator()(const Context& ctx) const {
     if (to_.count() == 0) return;
     int64_t rows = 0;
-    for (const AxisTaps& h : places_.h) rows = std::max(rows, h.count);
+    for (const AxisTaps& h : phases_.h) rows = std::max(rows, h.count);
     ctx.parallel(to_.size(0) * rows, 16, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; t++)
-        for (const AxisTaps& h : places_.h)
+        for (const AxisTaps& h : phases_.h)
           if (t % rows < h.count) row(h, t / rows, t % rows);
     });
   }
@@ -225,8 +220,8 @@ class DepthwiseSums {
     T* const y = static_cast<T*>(to_.data) + n * to_.stride(0) + (h.out_first + i * h.out_step) * to_.stride(1);
     const float* const filters = filters_ + (h.taps() ? h.kernel[0] * kw_ * W : 0);
     const int64_t filter_row = h.taps() > 1 ? (h.kernel[1] - h.kernel[0]) * kw_ * W : 0;
-    for (int64_t t = 0; t < places_.w[0].count; t += kMostPlaces)  // no phase has more places than the first
-      for (const AxisTaps& w : places_.w) {
+    for (int64_t t = 0; t < phases_.w[0].count; t += kMostPlaces)  // no phase has more places than the first
+      for (const AxisTaps& w : phases_.w) {
         const bool none = h.taps() == 0 || w.taps() == 0;
         const Row r{none ? nothing : window, w, filters, filter_row, y};
         with_taps(none ? 1 : w.taps(), none ? 1 : w.step,
@@ -289,7 +284,7 @@ class DepthwiseSums {
   }
 
   const View& image_;
-  const DepthwisePlaces& places_;
+  const Phases& phases_;
   const float* filters_;
   int64_t kh_, kw_;
   const View& to_;

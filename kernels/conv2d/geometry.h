@@ -17,6 +17,12 @@ struct AxisTaps {
   int64_t taps() const { return int64_t(offset.size()); }
 };
 
+// Any of h with any of w makes a phase, and the phases all places of the result; no phase has more places along an axis
+// than the first.
+struct Phases {
+  std::vector<AxisTaps> h, w;
+};
+
 // y from x.
 inline AxisTaps forward_taps(int64_t count, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
   AxisTaps a{.count = count, .step = stride};
@@ -34,6 +40,16 @@ inline AxisTaps gradient_taps(int64_t size, int64_t phase, int64_t kernel, int64
     if (distance % stride == 0) a.offset.push_back(distance / stride), a.kernel.push_back(k);
   }
   return a;
+}
+
+// dx from dy, all elements of x.
+inline Phases gradient_phases(const Conv2d& op, const Sizes& x, const Sizes& weight) {
+  Phases phases;
+  for (int64_t p = 0; p < std::min<int64_t>(op.stride.h, x[1]); p++)
+    phases.h.push_back(gradient_taps(x[1], p, weight[1], op.stride.h, op.padding.top, op.dilation.h));
+  for (int64_t p = 0; p < std::min<int64_t>(op.stride.w, x[2]); p++)
+    phases.w.push_back(gradient_taps(x[2], p, weight[2], op.stride.w, op.padding.left, op.dilation.w));
+  return phases;
 }
 
 }  // namespace dr

@@ -75,9 +75,9 @@ class Patches {
            image_.stride(1) == image_.size(2) * image_.stride(2) &&
            image_.stride(0) == image_.size(1) * image_.stride(1);
   }
-  Operand matrix(bool transposed) const {
+  Operand matrix() const {
     return {static_cast<const char*>(image_.data) + c0_ * int64_t(size_of(image_.dtype)), image_.dtype,
-            image_.stride(2), transposed};
+            image_.stride(2), false};
   }
 
   // What gemm asks of an operand.
@@ -121,16 +121,6 @@ class Patches {
           store(out + panel * kc + (k + r) * width(j) + (j - panel), load(row + j));
         }
       }
-    }
-  }
-  // The patches as columns of B.
-  void pack_across(int64_t k0, int64_t kc, int64_t n0, int64_t n, float* out) const {
-    alignas(64) float rows[W * packed_a_stride(kChainChunk)];
-    const int64_t stride = packed_a_stride(kc);
-    for (int64_t j = 0; j < n; j += W) {
-      const int64_t count = std::min<int64_t>(W, n - j), panel = j / kNR * kNR;
-      copy_patches(n0 + j, count, k0, kc, rows, stride);
-      pack_b_transposed(kc, count, rows, stride, out + panel * kc + (j - panel), panel_vectors(n, panel) * W);
     }
   }
 
@@ -205,16 +195,6 @@ class Patches {
   const AxisTaps &h_, &w_;
   int64_t c0_, channels_, run_taps_ = 1;
   int64_t row_ = 0, column_ = 0;
-};
-
-// B whose columns are patches: element (column of the patch, place).
-struct PatchesAcross {
-  Patches patches;
-
-  PatchesAcross block(int64_t i, int64_t j) const { return {patches.block(j, i)}; }
-  void pack_as_b(int64_t k0, int64_t kc, int64_t n0, int64_t n, float* out) const {
-    patches.pack_across(k0, kc, n0, n, out);
-  }
 };
 
 }  // namespace dr::DR_ISA
