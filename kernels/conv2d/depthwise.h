@@ -260,8 +260,9 @@ class DepthwiseSums {
     T* const y = r.y + (r.w.out_first + t * r.w.out_step) * to_.stride(2);
     const int64_t distance = r.w.out_step * to_.stride(2);
     for (int64_t v = 0; v < vectors.count();) {
-      // Short windows of few vectors at a time read the lines of a pixel one after the other, which memory is fast at.
-      constexpr int V = TW <= 3 ? kMostVectors : 1, P = B / V;
+      // Where a pixel takes part in one sum or two, a few vectors at a time: the lines of a pixel are read one after the
+      // other, which memory is fast at.
+      constexpr int V = TW < 3 || (TW == 3 && Step == 2) ? kMostVectors : 1, P = B / V;
       const int lanes = vectors.lanes(v);
       f32v shift[V] = {};
       if (bias_)
