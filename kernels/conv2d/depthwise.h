@@ -101,7 +101,7 @@ class PixelWalk {
     asm(""
         : "+r"(next_));  // else the compiler computes the addresses of all pixels first and has no registers for them
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) __builtin_prefetch(p + ahead_ + v * W);
+    for (int v = 0; v < V; v++) __builtin_prefetch(p + ahead_ + v * W, 0, 2);  // the first cache waits for few at a time
     const bool there = Inside || uint64_t(at_++) < uint64_t(width_);
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) {
