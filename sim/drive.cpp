@@ -24,6 +24,7 @@ Drive::Drive(const DriveSettings& settings) : settings_(settings) {
   Random schedule(settings.seed, RandomUse::schedule);
   ExpertSettings expert;
   expert.limit_mps = schedule.uniform(11, 17);
+  expert.wander_m = settings.wander_m;
   if (!settings.with_noise) expert = expert.without_noise();
   scene_ = scene_of(settings, expert.limit_mps);
   const Road& road = scene_.road;

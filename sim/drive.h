@@ -18,6 +18,7 @@ struct DriveSettings {
   double seconds = 60;                  // up to an hour; rounded down to whole frames
   Camera camera = Camera::wide();
   bool with_noise = true;               // of the driver
+  double wander_m = ExpertSettings{}.wander_m;  // standard deviation of the driver's place in the lane
   double lane_change_period_s = 25;     // on average, where the road has lanes to change to; 0: none
 };
 

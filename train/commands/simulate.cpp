@@ -12,6 +12,7 @@
 #include "sim/drive.h"
 #include "sim/scene/semantic_colours.h"
 #include "train/commands/command.h"
+#include "train/dataset.h"
 
 namespace dr::cli {
 
@@ -20,7 +21,7 @@ namespace {
 struct SimulateOptions {
   Common common;
   int envs = 1;
-  double seconds = 60;
+  double seconds = 60, wander = sim::ExpertSettings{}.wander_m;
   std::string camera = "wide";
   int width = 256, height = 128;
   bool mp4 = false, no_depth = false, no_labels = false, no_noise = false;
@@ -38,6 +39,7 @@ int simulate(const SimulateOptions& o) {
   settings.seconds = o.seconds;
   settings.camera = (o.camera == "narrow" ? sim::Camera::narrow() : sim::Camera::wide()).resized(o.width, o.height);
   settings.with_noise = !o.no_noise;
+  settings.wander_m = o.wander;
 
   nlohmann::json segments = nlohmann::json::array();
   int64_t frames = 0;
@@ -46,9 +48,7 @@ int simulate(const SimulateOptions& o) {
   const auto start = std::chrono::steady_clock::now();
   auto since = [](auto t) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count(); };
   for (int env = 0; env < o.envs; env++) {
-    // Drives of neighbouring seeds share none: the drive's seed is a hash of both numbers.
-    const PhiloxWords mixed = random_block({o.common.seed, 0, 0x5eed0001}, uint64_t(env));
-    settings.seed = mixed.x[0] | uint64_t{mixed.x[1]} << 32;
+    settings.seed = drive_seed(o.common.seed, uint64_t(env));
     const sim::Drive drive(settings);
     std::optional<VideoWriter> video;
     if (o.mp4) video.emplace(format("{}/drive_{:04}.mp4", o.common.out, env), o.width, o.height, 1 / (sim::kStepS * sim::kStepsPerFrame));
@@ -110,6 +110,9 @@ void add_simulate(CLI::App& app, Body& body) {
   command->add_flag("--mp4", options->mp4, "also a video of each drive");
   command->add_flag("--no-depth", options->no_depth, "leave depth out of the segments");
   command->add_flag("--no-labels", options->no_labels, "leave semantic labels out of the segments");
+  command->add_option("--wander", options->wander, "m, standard deviation of the driver's place in the lane")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.5));
   command->add_flag("--no-noise", options->no_noise, "a driver without wander and errors");
   command->callback([options, &body] { body = [options] { return simulate(*options); }; });
 }
