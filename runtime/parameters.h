@@ -25,6 +25,7 @@ struct Parameter {
 class Parameters {
  public:
   explicit Parameters(Runtime& runtime) : runtime_(runtime) {}
+  Runtime& runtime() const { return runtime_; }
 
   // The tensor is undefined until initialise() or a load. Throws if the name is taken.
   Tensor add(std::string name, const Sizes& sizes, Init init);

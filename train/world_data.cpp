@@ -1,0 +1,183 @@
+#include "train/world_data.h"
+
+#include <cmath>
+
+#include "kernels/concat/concat.h"
+#include "kernels/core/host_math.h"
+#include "kernels/core/philox.h"
+#include "kernels/flow_loss/flow_loss.h"
+#include "kernels/flow_mix/flow_mix.h"
+#include "kernels/mhp_laplace/mhp_laplace.h"
+#include "kernels/philox_fill/philox_fill.h"
+#include "kernels/reduce/reduce.h"
+#include "train/plan_target.h"
+
+namespace dr {
+
+namespace {
+
+constexpr double kFrameS = 0.2;
+constexpr uint32_t kTauOp = 0x3a7d0001, kNoiseOp = 0x3a7d0002, kChoiceOp = 0x3a7d0003;  // Philox op ids
+
+float logit_normal(double mean, double deviation, float z) {
+  const float t = float(mean + deviation * double(z));
+  return 1 / (1 + canonical::exp(-t));
+}
+
+}  // namespace
+
+const Fields<WorldObjectiveSettings>& world_objective_fields() {
+  using S = WorldObjectiveSettings;
+  static const Fields<S> list = {
+      {"sequence", &S::sequence, "frames of a training sequence, without its anchors", 2, kWindowFrames},
+      {"window-frames", &S::window_frames, "frames of the log that sequence and anchors lie in", 3, kWindowFrames},
+      {"noise-probability", &S::noise_probability, "of a sequence whose context is noised", 0, 1},
+      {"noise-mean", &S::noise_mean, "mean of the logit of that noise's tau", -20, 20},
+      {"noise-deviation", &S::noise_deviation, "standard deviation of it", 0, 20},
+      {"pose-dropout", &S::pose_dropout, "probability that a target's pose is withheld", 0, 1},
+      {"plan-weight", &S::plan_weight, "of the plan head's loss", 0, 100},
+      {"many-targets", &S::many_targets, "a loss at every frame of a sequence; else at the last alone"},
+  };
+  return list;
+}
+
+FramePose frame_pose(const DrivingLog& log, double time_s, double first_s) {
+  const Pose at = log.pose_at(time_s);
+  // A log's first frame has no pose before it: the motion after it stands in.
+  const bool starts = time_s - kFrameS < log.times_s.front() - 1e-6;
+  const Pose moved = starts ? relative(at, log.pose_at(time_s + kFrameS)) : relative(log.pose_at(time_s - kFrameS), at);
+  const Pose place = relative(log.pose_at(first_s), at);
+  const Vec3 turned = euler_of(moved), heading = euler_of(place);
+  FramePose p;
+  for (size_t k = 0; k < 3; k++) {
+    p.motion[k] = moved.at[k], p.motion[3 + k] = turned[k];
+    p.place[k] = place.at[k], p.place[3 + k] = heading[k];
+  }
+  return p;
+}
+
+WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldModelConfig& config,
+                     const WorldObjectiveSettings& settings, double residual_gain, uint64_t seed)
+    : runtime_(runtime), logs_(std::move(logs)), config_(config), settings_(settings), gain_(residual_gain), seed_(seed) {
+  CHECK(settings.sequence + config.anchors <= settings.window_frames,
+        "world model: a sequence of {} frames and {} anchors do not fit into {} frames", settings.sequence, config.anchors,
+        settings.window_frames);
+  Logs plain;
+  const int64_t n = config.frame_numbers();
+  double sum = 0, count = 0;
+  for (const LatentLog& l : logs_) {
+    CHECK(int64_t(l.latents.size()) == l.log->frame_count() * n, "{}: {} latents for {} frames of {}", l.log->where,
+          l.latents.size(), l.log->frame_count(), n);
+    plain.push_back(l.log);
+  }
+  loader_ = std::make_unique<Loader>(plain, LoaderSettings{.frames = int(settings.sequence), .anchors = int(config.anchors),
+                                                           .window = int(settings.window_frames), .batch = 1, .rank = 0,
+                                                           .ranks = 1, .prefetch = 0, .seed = seed});
+  if (gain_ > 0) return;
+  if (!config.residual) {
+    gain_ = 1;
+    return;
+  }
+  const int64_t step = loader_->window(0).step;
+  for (const LatentLog& l : logs_)
+    for (int64_t f = step; f < l.log->frame_count() && count < 4e6; f += step)
+      for (int64_t i = 0; i < n; i++, count++) {
+        const double d = double(l.latents[size_t(f * n + i)]) - double(l.latents[size_t((f - step) * n + i)]);
+        sum += d * d;
+      }
+  CHECK(sum > 0, "world model: the frames of {} do not change", logs_[0].log->where);
+  gain_ = std::sqrt(count / sum);
+}
+
+WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
+  const WorldObjectiveSettings& s = settings_;
+  const int64_t a = config_.anchors, frames = s.sequence, m = targets(), numbers = config_.frame_numbers();
+  const int64_t c = config_.latent_channels, pixels = numbers / c;
+  WorldBatch b;
+  std::vector<float> clean(size_t(samples * (a + frames) * numbers * 2)), before(size_t(samples * m * numbers)),
+      x0(size_t(samples * m * numbers)), tau, plan(size_t(samples * frames * kPlanSize)), plan_weight(plan.size());
+  std::vector<float> seen(size_t((a + frames) * numbers));  // latents as the model sees them
+  for (int64_t i = 0; i < samples; i++) {
+    const uint64_t sample = first_sample + uint64_t(i);
+    const Window w = loader_->window(sample);
+    const LatentLog& l = logs_[size_t(w.log)];
+    const auto frame_of = [&](int64_t f) { return w.first + (f < a ? w.anchor + f : f - a) * w.step; };
+    const auto index_of = [&](int64_t f) { return f < a ? w.anchor + f : f - a; };
+    for (int64_t f = 0; f < a + frames; f++)
+      std::copy_n(l.latents.data() + frame_of(f) * numbers, numbers, seen.data() + f * numbers);
+    const RandomStream choices{seed_, 0, kChoiceOp};
+    const auto chance = [&](uint64_t number, double p) {
+      return double(uniform_below_one(random_bits(choices, sample * 64 + number))) < p;
+    };
+    if (chance(0, s.noise_probability)) {
+      const float level = logit_normal(s.noise_mean, s.noise_deviation, normal(random_block({seed_, 1, kTauOp}, sample), 0));
+      for (int64_t k = 0; k < frames * numbers; k++) {
+        const uint64_t element = sample * uint64_t(frames * numbers) + uint64_t(k);
+        float& v = seen[size_t(a * numbers + k)];
+        v = std::fma(level, normal(random_block({seed_, 0, kNoiseOp}, element / 4), int(element % 4)), (1 - level) * v);
+      }
+    }
+    for (int64_t f = 0; f < a + frames; f++) {
+      float* to = clean.data() + (i * (a + frames) + f) * numbers * 2;
+      const float* at = seen.data() + f * numbers;
+      const float* last = f == 0 || f == a ? nullptr : at - numbers;
+      for (int64_t p = 0; p < pixels; p++) {
+        for (int64_t k = 0; k < c; k++) *to++ = at[p * c + k];
+        for (int64_t k = 0; k < c; k++) *to++ = last ? last[p * c + k] : 0;
+      }
+    }
+    const double first_s = l.log->frame_times_s[size_t(w.first)];
+    const auto time_of = [&](int64_t f) { return l.log->frame_times_s[size_t(frame_of(f))]; };
+    for (int64_t f = 0; f < a + frames; f++) b.conditions.add(frame_pose(*l.log, time_of(f), first_s), index_of(f), 0);
+    for (int64_t t = 0; t < m; t++) {
+      const int64_t f = a + frames - m + t;
+      const float level = logit_normal(0, 1, normal(random_block({seed_, 0, kTauOp}, sample * 64 + uint64_t(t)), 0));
+      tau.push_back(level);
+      b.conditions.add(frame_pose(*l.log, time_of(f), first_s), index_of(f), level, chance(uint64_t(1 + t), s.pose_dropout));
+      const float* target = l.latents.data() + frame_of(f) * numbers;
+      const float* last = seen.data() + (f - 1) * numbers;
+      float *to = x0.data() + (i * m + t) * numbers, *prior = before.data() + (i * m + t) * numbers;
+      for (int64_t k = 0; k < numbers; k++) {
+        prior[k] = last[k];
+        to[k] = config_.residual ? float(gain_) * (target[k] - last[k]) : target[k];
+      }
+    }
+    if (s.plan_weight > 0)
+      for (int64_t f = 0; f < frames; f++)
+        plan_target(*l.log, time_of(a + f), plan.data() + (i * frames + f) * kPlanSize,
+                    plan_weight.data() + (i * frames + f) * kPlanSize);
+  }
+  const int64_t h = config_.rows, wd = config_.columns;
+  b.clean = runtime_.from(clean, {samples, a + frames, h, wd, 2 * c});
+  b.before = runtime_.from(before, {samples, m, h, wd, c});
+  b.x0 = runtime_.from(x0, {samples, m, h, wd, c});
+  b.tau = runtime_.from(tau, {samples * m});
+  b.plan = runtime_.from(plan, {samples * frames, kPlanSize});
+  b.plan_weight = runtime_.from(plan_weight, {samples * frames, kPlanSize});
+  return b;
+}
+
+Objective WorldData::objective(const WorldModel& model, int64_t batch_size) const {
+  return [this, &model, batch_size](Tape& tape, const StepInfo& info) {
+    const WorldBatch b = batch(uint64_t(info.step * batch_size + info.first_sample), info.samples);
+    const int64_t m = targets(), numbers = config_.frame_numbers(), samples = info.samples;
+    const Tensor eps = tape.apply(PhiloxFill{}, info.rng, b.x0);
+    const Sizes rows{samples * m, numbers};
+    const auto mixed = tape.apply_all(FlowMix{}, b.x0.reshape(rows), eps.reshape(rows), b.tau);
+    const Tensor noised = tape.apply(Concat{.axis = -1}, mixed[0].reshape(b.x0.sizes()), b.before, Tensor(), Tensor(),
+                                     Tensor(), Tensor());
+    const WorldModel::Output out = model.apply(tape, b.clean, noised, b.conditions, settings_.plan_weight > 0);
+    const Sizes whole{samples, m * numbers};
+    std::vector<Loss> losses = {{"velocity", tape.apply(FlowLoss{}, tape.reshape(out.velocity, whole), mixed[1].reshape(whole),
+                                                        Tensor()), 1 / double(m * numbers)}};
+    if (settings_.plan_weight > 0) {
+      const MhpLaplace mhp{.nll_scale = 1 / float(kPlanSize)};
+      const Tensor loss = tape.apply(mhp, out.plan.mean, out.plan.log_scale, out.plan.logits, b.plan, b.plan_weight);
+      const Tensor sum = tape.apply(Reduce{.axis = 1}, tape.reshape(loss, {samples, settings_.sequence}));
+      losses.push_back({"plan", tape.reshape(sum, {samples}), settings_.plan_weight / double(settings_.sequence)});
+    }
+    return losses;
+  };
+}
+
+}  // namespace dr

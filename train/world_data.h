@@ -1,0 +1,66 @@
+#pragma once
+// What a world model learns from: sequences of latents with their poses, some of them noised, as the objective wants them.
+// Sample g of a run is a pure function of (logs, settings, seed, g).
+
+#include "io/loader.h"
+#include "model/world_model.h"
+#include "train/fields.h"
+#include "train/dataset.h"
+#include "train/trainer.h"
+
+namespace dr {
+
+struct WorldObjectiveSettings {
+  int64_t sequence = 12;            // clean frames; all but the first are targets
+  int64_t window_frames = 50;       // of the log that sequence and anchors lie in
+  double noise_probability = 0.3;   // of a sequence whose clean frames are noised while the model is told tau = 0
+  double noise_mean = 0, noise_deviation = 0.25;  // of the logit of their tau
+  double pose_dropout = 0.1;        // of a target
+  double plan_weight = 0.1;
+  bool many_targets = true;         // a loss at every frame but the first; else at the last alone
+};
+const Fields<WorldObjectiveSettings>& world_objective_fields();
+
+// A log with the latents of its frames, (T,h,w,c) f32.
+struct LatentLog {
+  std::shared_ptr<const DrivingLog> log;
+  std::vector<float> latents;
+};
+
+// The motion of a frame and its place, from the log's poses: `time_s` of the frame, of the sequence's first one.
+FramePose frame_pose(const DrivingLog& log, double time_s, double first_s);
+
+struct WorldBatch {
+  Tensor clean;               // (B,A+N,h,w,2c)
+  Tensor before;              // (B,M,h,w,c): the latent before each target, as the model sees it
+  Tensor x0;                  // (B,M,h,w,c)
+  Tensor tau;                 // (B M)
+  FrameConditions conditions; // (B,A+N+M)
+  Tensor plan, plan_weight;   // (B N,kPlanSize)
+};
+
+class WorldData {
+ public:
+  // gain: of the residual; 0: measured over the logs, so that it has unit variance.
+  WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldModelConfig& config,
+            const WorldObjectiveSettings& settings, double residual_gain, uint64_t seed);
+
+  double residual_gain() const { return gain_; }
+  int64_t targets() const { return settings_.many_targets ? settings_.sequence - 1 : 1; }
+  int64_t frames() const { return config_.anchors + settings_.sequence + targets(); }  // of a sequence with its copies
+  uint64_t windows() const { return loader_->windows(); }
+  WorldBatch batch(uint64_t first_sample, int64_t samples) const;
+  // The losses of a step: velocity and plan.
+  Objective objective(const WorldModel& model, int64_t batch) const;
+
+ private:
+  Runtime& runtime_;
+  std::vector<LatentLog> logs_;
+  WorldModelConfig config_;
+  WorldObjectiveSettings settings_;
+  double gain_;
+  uint64_t seed_;
+  std::unique_ptr<Loader> loader_;
+};
+
+}  // namespace dr
