@@ -89,6 +89,19 @@ DrivingLog cut(DrivingLog log, int64_t first, int64_t end) {
   return log;
 }
 
+Split split(const Logs& logs, int64_t holdout) {
+  const auto n = int64_t(logs.size());
+  if (n == 1) {
+    const int64_t frames = logs[0]->frame_count();
+    CHECK(holdout < frames, "--holdout: {} of the {} frames of {}; accepted: fewer", holdout, frames, logs[0]->where);
+    if (holdout == 0) return {logs, {}};
+    return {{std::make_shared<DrivingLog>(cut(*logs[0], 0, frames - holdout))},
+            {std::make_shared<DrivingLog>(cut(*logs[0], frames - holdout, frames))}};
+  }
+  CHECK(holdout < n, "--holdout: {} of {} logs; accepted: fewer", holdout, n);
+  return {{logs.begin(), logs.end() - holdout}, {logs.end() - holdout, logs.end()}};
+}
+
 Logs open_dataset(Runtime& runtime, const DataSettings& s, uint64_t seed) {
   Logs logs;
   int64_t first = 0, end = -1;

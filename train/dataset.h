@@ -27,6 +27,13 @@ using Logs = std::vector<std::shared_ptr<const DrivingLog>>;
 // Throws where there is no log with frames, or one is smaller than the wanted size.
 Logs open_dataset(Runtime& runtime, const DataSettings& settings, uint64_t seed);
 
+// What is trained on, and what is measured on alone: of several logs the last `holdout` of them, of a single log its last
+// `holdout` frames. Throws where nothing is left to train on.
+struct Split {
+  Logs train, held_out;
+};
+Split split(const Logs& logs, int64_t holdout);
+
 // The files of a dataset in order: a segment, a folder's segments, or a folder in another layout as one.
 std::vector<std::string> dataset_paths(const std::string& data);
 

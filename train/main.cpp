@@ -6,6 +6,7 @@
 #include "io/nearest.h"
 #include "kernels/core/check.h"
 #include "train/commands/command.h"
+#include "train/commands/train.h"
 
 namespace {
 
@@ -38,6 +39,8 @@ int main(int argc, char** argv) {
   dr::cli::add_simulate(app, body);
   dr::cli::add_reproject(app, body);
   dr::cli::add_inspect(app, body);
+  dr::cli::add_train(app, body);
+  dr::cli::add_encode(app, body);
 
   try {
     app.parse(dr::cli::arguments(app, {argv + 1, argv + argc}));

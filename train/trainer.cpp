@@ -199,9 +199,21 @@ void Trainer::resume(const Checkpoint& file) {
   step_ = file.notes().step;
 }
 
-void Trainer::use_average() {
-  for (size_t i = 0; i < average_.size(); i++)
-    runtime_.device().copy(parameters_[i].value.view().data, average_[i].view().data, parameters_[i].value.view().bytes());
+void Trainer::copy_average(const Parameters& to) const {
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    const Tensor& from = average_.empty() ? parameters_[i].value : average_[i];
+    runtime_.device().copy(to.at(parameters_[i].name).value.view().data, from.view().data, from.view().bytes());
+  }
+}
+
+void Trainer::set(std::string_view name, const std::vector<float>& values) {
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    if (parameters_[i].name != name) continue;
+    parameters_[i].value.copy_from(std::span(values));
+    if (!average_.empty()) average_[i].copy_from(std::span(values));
+    return;
+  }
+  fail("trainer: there is no parameter '{}'", name);
 }
 
 nlohmann::json TrainingResult::json() const {
@@ -297,6 +309,7 @@ TrainingResult run_training(Runtime& runtime, Parameters& parameters, Trainer& t
     if (done % s.save_every == 0 && !last) trainer.save(run.checkpoint, notes);
   }
   result.interrupted = trainer.step() < s.steps;
+  if (!result.interrupted && run.finish) run.finish();
   trainer.save(run.checkpoint, notes);
   if (result.interrupted && !run.quiet)
     std::printf("%s: interrupted; step %lld is in %s, --resume goes on from there\n", run.label.c_str(),

@@ -61,7 +61,10 @@ class Trainer {
 
   void save(const std::string& path, const CheckpointNotes& notes);  // notes.step is set to step()
   void resume(const Checkpoint& file);
-  void use_average();  // the parameters become their average; no step can follow
+  void use_average() { copy_average(parameters_); }  // the parameters become their average; no step can follow
+  void copy_average(const Parameters& to) const;     // into parameters of the same names and shapes
+  // A parameter that the objective does not use, and its average.
+  void set(std::string_view name, const std::vector<float>& values);
 
  private:
   Runtime& runtime_;
@@ -84,6 +87,7 @@ struct TrainingRun {
   std::string label;              // of progress lines: "tokenizer"
   double tokens_per_sample = 0;   // for tokens_per_s; 0: left out
   bool resume = false, quiet = false;
+  std::function<void()> finish = {};  // after the last step, before its checkpoint is written
 };
 struct TrainingResult {
   bool interrupted = false;

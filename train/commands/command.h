@@ -46,6 +46,7 @@ void add_bench(CLI::App& app, Body& body);
 void add_simulate(CLI::App& app, Body& body);
 void add_reproject(CLI::App& app, Body& body);
 void add_inspect(CLI::App& app, Body& body);
+void add_encode(CLI::App& app, Body& body);
 int list_ops();
 
 }  // namespace dr::cli
