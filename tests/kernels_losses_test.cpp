@@ -2,8 +2,6 @@
 // or their references. Fused losses equal their parts bit for bit, weights and probabilities sum to one, samples come
 // as often as they should, gradients stop where they must.
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,8 +10,6 @@
 #include "kernels/bernoulli_nll/bernoulli_nll.h"
 #include "kernels/categorical/categorical.h"
 #include "kernels/categorical_kl/categorical_kl.h"
-#include "kernels/core/any_op.h"
-#include "kernels/core/backends.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/lambda_returns/lambda_returns.h"
 #include "kernels/laplace_nll/laplace_nll.h"
@@ -23,80 +19,24 @@
 #include "kernels/symlog/symlog.h"
 #include "kernels/two_hot_cross_entropy/two_hot_cross_entropy.h"
 #include "kernels/two_hot_mean/two_hot_mean.h"
+#include "tests/kernels_fixture.h"
 
 namespace dr {
 namespace {
 
-constexpr double u = 0x1p-24;  // half a unit in the last place of 1
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+using namespace test;
+
 constexpr float kMax = std::numeric_limits<float>::max();
-
-template <class T>
-struct TensorOf {
-  std::vector<T> data;
-  View view;
-
-  // Uniform in [-scale, scale); zeros for seed 0.
-  explicit TensorOf(Sizes sizes, uint32_t seed = 0, float scale = 1)
-      : data(size_t(sizes.count())), view(data.data(), dtype_of<T>, sizes) {
-    for (T& v : data) {
-      seed = seed * 1664525u + 1013904223u * (seed != 0);
-      v = seed ? T(scale * (float(seed >> 8) * 0x1p-23f - 1.f)) : T{};
-    }
-  }
-  TensorOf(Sizes sizes, std::vector<T> values) : data(std::move(values)), view(data.data(), dtype_of<T>, sizes) {
-    EXPECT_EQ(int64_t(data.size()), sizes.count());
-  }
-  TensorOf(const TensorOf& o) : data(o.data), view(data.data(), dtype_of<T>, o.view.sizes) {}
-  T operator[](int64_t i) const { return data[size_t(i)]; }
-  T& operator[](int64_t i) { return data[size_t(i)]; }
-  int64_t count() const { return int64_t(data.size()); }
-};
-using Tensor = TensorOf<float>;
-using Indices = TensorOf<int32_t>;
-using Words = TensorOf<uint32_t>;
 
 // A column: one row for each value.
 Tensor rows(std::vector<float> values) {
   const int64_t n = int64_t(values.size());
   return Tensor({n, 1}, std::move(values));
 }
-Tensor filled(Sizes sizes, float value) { return Tensor(sizes, std::vector<float>(size_t(sizes.count()), value)); }
-Tensor unwritten(Sizes sizes) { return filled(sizes, kNan); }  // an output in which a gap shows
 
-void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
-  ASSERT_EQ(a.data.size(), b.data.size());
-  for (int64_t i = 0; i < a.count(); i++)
-    ASSERT_EQ(std::bit_cast<uint32_t>(a[i]), std::bit_cast<uint32_t>(b[i]))
-        << what << " at " << i << ": " << a[i] << ", " << b[i];
-}
-
-// |value - expected| <= bound; a NaN fails.
-void expect_within(double value, double expected, double bound, const std::string& what) {
-  EXPECT_TRUE(std::fabs(value - expected) <= bound)
-      << what << ": " << value << ", expected " << expected << " within " << bound;
-}
-
-std::vector<double> softmax(const float* x, int64_t classes) {
-  std::vector<double> p;
-  const double max = *std::max_element(x, x + classes);
-  for (int64_t c = 0; c < classes; c++) p.push_back(std::exp(double(x[c]) - max));
-  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
-  for (double& v : p) v /= sum;
-  return p;
-}
-
-class Losses : public testing::TestWithParam<std::tuple<Backend, int>> {
+class Losses : public KernelTest {
  protected:
-  Losses() : pool_(std::get<1>(GetParam())), scratch_(1 << 20) {
-    ctx_.backend = std::get<0>(GetParam());
-    ctx_.pool = &pool_;
-    ctx_.scratch = {reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(scratch_.data()) + 63) / 64 * 64),
-                    scratch_.size() - 64};
-  }
-  ThreadPool pool_;
-  std::vector<std::byte> scratch_;
-  Context ctx_;
+  Losses() : KernelTest(1 << 20) {}
 };
 
 // ---- Laplace ----
@@ -885,10 +825,7 @@ TEST_P(Losses, ReturnScaleOfAKnownList) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Losses, testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 3)),
-                         [](const auto& info) {
-                           return std::string(name_of(std::get<0>(info.param))) + "_" +
-                                  std::to_string(std::get<1>(info.param)) + "_threads";
-                         });
+                         backend_and_threads);
 
 }  // namespace
 }  // namespace dr
