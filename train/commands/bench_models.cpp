@@ -55,8 +55,7 @@ class BlockStep {
       const int64_t s = i % kTokens;
       place.insert(place.end(), {int32_t(i / kTokens), int32_t(s / (kTokens / kRows)), int32_t(s % (kTokens / kRows))});
     }
-    Tape tables(r, {.gradients = false});
-    const auto table = tables.apply_all(RotaryTable{.share = {8, 12, 12}}, r.from(place, {1, length, 3}));
+    const auto table = evaluate_all(r, RotaryTable{.share = {8, 12, 12}}, r.from(place, {1, length, 3}));
     cos_ = table[0], sin_ = table[1];
   }
 
