@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <numbers>
 
 #include "io/npy.h"
 
@@ -69,7 +70,7 @@ Comma2k19Log read_comma2k19(const std::string& folder) {
   if (std::filesystem::exists(can + "speed")) log.speed_mps = can_signal(can + "speed", log.times_s);
   if (std::filesystem::exists(can + "steering_angle"))
     for (double degrees : can_signal(can + "steering_angle", log.times_s))
-      log.steering_wheel_rad.push_back(-degrees * (3.14159265358979311600 / 180));
+      log.steering_wheel_rad.push_back(-degrees * (std::numbers::pi / 180));
   for (const Motion& m : motion_of(log.poses, log.times_s)) log.actions.push_back({float(m.curvature), float(m.acceleration_mps2)});
   if (std::filesystem::exists(folder + "/preview.png")) log.preview = read_image(folder + "/preview.png");
   log.check();

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <numbers>
 
 #include "io/image.h"
 #include "io/text.h"
@@ -195,7 +196,7 @@ KittiLog read_kitti(const std::string& folder) {
       if (lines[i].empty()) continue;
       const std::vector<double> v = numbers(lines[i], ',', format("{}, line {}", ego, i + 1));
       CHECK(v.size() == columns.size(), "{}, line {}: {} columns are expected, got {}", ego, i + 1, columns.size(), v.size());
-      const double yaw_rate = -v.back() * (3.14159265358979311600 / 180), mps = v[speed];
+      const double yaw_rate = -v.back() * (std::numbers::pi / 180), mps = v[speed];
       log.times_s.push_back(v[time]);
       log.speed_mps.push_back(float(mps));
       log.yaw_rate_radps.push_back(float(yaw_rate));

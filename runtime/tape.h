@@ -134,4 +134,14 @@ class Tape {
   bool replaying_ = false;  // inside its second
 };
 
+// An op by itself, which nothing records: its first output, or all of them in the order of Out.
+template <Op O, class... T>
+Tensor evaluate(Runtime& runtime, const O& op, const T&... in) {
+  return Tape(runtime, {.gradients = false}).apply(op, in...);
+}
+template <Op O, class... T>
+auto evaluate_all(Runtime& runtime, const O& op, const T&... in) {
+  return Tape(runtime, {.gradients = false}).apply_all(op, in...);
+}
+
 }  // namespace dr

@@ -1,17 +1,14 @@
 // Geometric sampling by the letter of its contracts, written out as loops over std::fma; and an inverse warp against
 // its parts in turn: equal bits, on every instruction set, for any number of threads.
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstring>
 
-#include "kernels/core/any_op.h"
-#include "kernels/core/backends.h"
 #include "kernels/deformable_attention/deformable_attention.h"
 #include "kernels/depth_warp/depth_warp.h"
 #include "kernels/grid_sample/grid_sample.h"
 #include "kernels/inverse_warp/inverse_warp.h"
+#include "tests/kernels_fixture.h"
 
 namespace dr {
 namespace {
@@ -269,10 +266,7 @@ TEST_P(Geometry, DepthWarpIsItsDefinition) {
 
 INSTANTIATE_TEST_SUITE_P(All, Geometry,
                          testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 2, 3, 7)),
-                         [](const auto& info) {
-                           return std::string(name_of(std::get<0>(info.param))) + "_" +
-                                  std::to_string(std::get<1>(info.param)) + "_threads";
-                         });
+                         test::backend_and_threads);
 
 }  // namespace
 }  // namespace dr

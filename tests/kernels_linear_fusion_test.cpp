@@ -1,53 +1,23 @@
 // A fused linear layer equals its parts in turn, bit for bit, with f32 tensors (numerics: fusion); and the canonical
 // GEMM equals its definition written out as loops over std::fma.
 
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <cstring>
 
-#include "kernels/core/any_op.h"
-#include "kernels/core/backends.h"
 #include "kernels/gated_residual/gated_residual.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
+#include "tests/kernels_fixture.h"
 
 namespace dr {
 namespace {
 
-struct Tensor {
-  std::vector<float> data;
-  View view;
-  explicit Tensor(Sizes sizes, uint32_t seed = 0, float scale = 1)
-      : data(size_t(sizes.count())), view(data.data(), DType::f32, sizes) {
-    for (float& v : data) {
-      seed = seed * 1664525u + 1013904223u;
-      v = seed ? scale * (float(seed >> 8) * 0x1p-23f - 1.f) : 0.f;
-    }
-  }
-};
+using namespace test;
 
-void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
-  ASSERT_EQ(a.data.size(), b.data.size());
-  for (size_t i = 0; i < a.data.size(); i++)
-    ASSERT_EQ(std::bit_cast<uint32_t>(a.data[i]), std::bit_cast<uint32_t>(b.data[i]))
-        << what << " at " << i << ": " << a.data[i] << ", " << b.data[i];
-}
-
-class Fusion : public testing::TestWithParam<std::tuple<Backend, int>> {
+class Fusion : public KernelTest {
  protected:
-  Fusion() : pool_(std::get<1>(GetParam())), scratch_(1 << 23) {
-    ctx_.backend = std::get<0>(GetParam());
-    ctx_.pool = &pool_;
-    ctx_.scratch = {reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(scratch_.data()) + 63) / 64 * 64),
-                    scratch_.size() - 64};
-    ctx_.leaves = 2;
-  }
-  ThreadPool pool_;
-  std::vector<std::byte> scratch_;
-  Context ctx_;
+  Fusion() : KernelTest(1 << 23, 2) {}
 };
 
 constexpr int64_t R = 36, K = 600, N = 83, F = 4;
@@ -132,10 +102,7 @@ TEST_P(Fusion, LargeProductIsCutTheSameByAnyNumberOfThreads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Fusion, testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 2, 3, 7)),
-                         [](const auto& info) {
-                           return std::string(name_of(std::get<0>(info.param))) + "_" +
-                                  std::to_string(std::get<1>(info.param)) + "_threads";
-                         });
+                         backend_and_threads);
 
 }  // namespace
 }  // namespace dr

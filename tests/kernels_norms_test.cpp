@@ -1,56 +1,27 @@
 // Normalisation and pooling: fused ops equal their parts in turn, bit for bit, with f32 tensors (numerics: fusion); and
 // the order of summation of core/channel_groups.h, written out as loops over std::fma, gives the same statistics.
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 
 #include "kernels/avg_pool2d/avg_pool2d.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/batch_norm_running/batch_norm_running.h"
-#include "kernels/core/any_op.h"
-#include "kernels/core/backends.h"
 #include "kernels/core/host_math.h"
 #include "kernels/group_norm_silu/group_norm_silu.h"
 #include "kernels/linear/linear.h"
 #include "kernels/squeeze_excite/squeeze_excite.h"
+#include "tests/kernels_fixture.h"
 
 namespace dr {
 namespace {
 
-struct Tensor {
-  std::vector<float> data;
-  View view;
-  explicit Tensor(Sizes sizes, uint32_t seed = 0, float scale = 1, float offset = 0)
-      : data(size_t(sizes.count())), view(data.data(), DType::f32, sizes) {
-    for (float& v : data) {
-      seed = seed * 1664525u + 1013904223u;
-      v = seed == 1013904223u ? 0.f : offset + scale * (float(seed >> 8) * 0x1p-23f - 1.f);
-    }
-  }
-};
-
-void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
-  ASSERT_EQ(a.data.size(), b.data.size());
-  for (size_t i = 0; i < a.data.size(); i++)
-    ASSERT_EQ(std::bit_cast<uint32_t>(a.data[i]), std::bit_cast<uint32_t>(b.data[i]))
-        << what << " at " << i << ": " << a.data[i] << ", " << b.data[i];
-}
+using namespace test;
 
 float sigmoid(float x) { return 1.f / (1.f + canonical::exp(-x)); }
 
-class Norms : public testing::TestWithParam<std::tuple<Backend, int>> {
+class Norms : public KernelTest {
  protected:
-  Norms() : pool_(std::get<1>(GetParam())), scratch_(1 << 22) {
-    ctx_.backend = std::get<0>(GetParam());
-    ctx_.pool = &pool_;
-    ctx_.scratch = {reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(scratch_.data()) + 63) / 64 * 64),
-                    scratch_.size() - 64};
-    ctx_.leaves = 2;
-  }
-  ThreadPool pool_;
-  std::vector<std::byte> scratch_;
-  Context ctx_;
+  Norms() : KernelTest(1 << 22, 2) {}
 };
 
 // Two chunks of pixels, groups that are no multiple of a vector.
@@ -240,10 +211,7 @@ TEST_P(Norms, SqueezeExciteIsPoolLinearReluLinearSigmoidAndProduct) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Norms, testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 3)),
-                         [](const auto& info) {
-                           return std::string(name_of(std::get<0>(info.param))) + "_" +
-                                  std::to_string(std::get<1>(info.param)) + "_threads";
-                         });
+                         backend_and_threads);
 
 TEST(NormContracts, RefuseWhatDoesNotFit) {
   float data[96] = {};

@@ -1,8 +1,6 @@
 // Identities of the structural, reducing and recurrent ops that hold for every input, and their orders of summation
 // written out as plain loops.
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,8 +9,6 @@
 
 #include "kernels/block_gru/block_gru.h"
 #include "kernels/concat/concat.h"
-#include "kernels/core/any_op.h"
-#include "kernels/core/backends.h"
 #include "kernels/cumsum/cumsum.h"
 #include "kernels/ema/ema.h"
 #include "kernels/gather/gather.h"
@@ -23,53 +19,16 @@
 #include "kernels/reduce/reduce.h"
 #include "kernels/scatter_add/scatter_add.h"
 #include "kernels/slice/slice.h"
+#include "tests/kernels_fixture.h"
 
 namespace dr {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+using namespace test;
 
-template <class T>
-struct TensorOf {
-  std::vector<T> data;
-  View view;
-
-  // Uniform in [-scale, scale); zeros for seed 0.
-  explicit TensorOf(Sizes sizes, uint32_t seed = 0, float scale = 1)
-      : data(size_t(sizes.count())), view(data.data(), dtype_of<T>, sizes) {
-    for (T& v : data) {
-      seed = seed * 1664525u + 1013904223u * (seed != 0);
-      v = seed ? T(scale * (float(seed >> 8) * 0x1p-23f - 1.f)) : T{};
-    }
-  }
-  TensorOf(Sizes sizes, std::vector<T> values) : data(std::move(values)), view(data.data(), dtype_of<T>, sizes) {
-    EXPECT_EQ(int64_t(data.size()), sizes.count());
-  }
-  TensorOf(const TensorOf& o) : data(o.data), view(data.data(), dtype_of<T>, o.view.sizes) {}
-  T operator[](int64_t i) const { return data[size_t(i)]; }
-  int64_t count() const { return int64_t(data.size()); }
-};
-using Tensor = TensorOf<float>;
-using Indices = TensorOf<int32_t>;
-
-void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
-  ASSERT_EQ(a.data.size(), b.data.size());
-  for (int64_t i = 0; i < a.count(); i++)
-    ASSERT_EQ(std::bit_cast<uint32_t>(a[i]), std::bit_cast<uint32_t>(b[i]))
-        << what << " at " << i << ": " << a[i] << ", " << b[i];
-}
-
-class Structural : public testing::TestWithParam<std::tuple<Backend, int>> {
+class Structural : public KernelTest {
  protected:
-  Structural() : pool_(std::get<1>(GetParam())), scratch_(1 << 23) {
-    ctx_.backend = std::get<0>(GetParam());
-    ctx_.pool = &pool_;
-    ctx_.scratch = {reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(scratch_.data()) + 63) / 64 * 64),
-                    scratch_.size() - 64};
-  }
-  ThreadPool pool_;
-  std::vector<std::byte> scratch_;
-  Context ctx_;
+  Structural() : KernelTest(1 << 23) {}
 };
 
 // ---- concat, slice ----
@@ -532,10 +491,7 @@ TEST_P(Structural, GatesOfTheGruOpenAndClose) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Structural, testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 3)),
-                         [](const auto& info) {
-                           return std::string(name_of(std::get<0>(info.param))) + "_" +
-                                  std::to_string(std::get<1>(info.param)) + "_threads";
-                         });
+                         backend_and_threads);
 
 }  // namespace
 }  // namespace dr

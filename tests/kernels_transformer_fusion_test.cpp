@@ -1,55 +1,25 @@
 // Ops of a transformer block that do the work of several equal them in turn, bit for bit, with f32 tensors (numerics:
 // fusion), on any instruction set and any number of threads.
 
-#include <gtest/gtest.h>
-
 #include "kernels/adaln_linear/adaln_linear.h"
 #include "kernels/adaln_mlp/adaln_mlp.h"
 #include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
-#include "kernels/core/backends.h"
-#include "kernels/core/any_op.h"
 #include "kernels/qk_norm_rotary/qk_norm_rotary.h"
 #include "kernels/qkv_attention/qkv_attention.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rotary/rotary.h"
 #include "kernels/rotary_table/rotary_table.h"
+#include "tests/kernels_fixture.h"
 
 namespace dr {
 namespace {
 
-struct Tensor {
-  std::vector<float> data;
-  View view;
-  explicit Tensor(Sizes sizes, uint32_t seed = 0, float scale = 1)
-      : data(size_t(sizes.count())), view(data.data(), DType::f32, sizes) {
-    for (float& v : data) {
-      seed = seed * 1664525u + 1013904223u;
-      v = seed ? scale * (float(seed >> 8) * 0x1p-23f - 1.f) : 0.f;
-    }
-  }
-  View as(Sizes sizes) { return View(data.data(), DType::f32, sizes); }
-};
+using namespace test;
 
-void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
-  ASSERT_EQ(a.data.size(), b.data.size());
-  for (size_t i = 0; i < a.data.size(); i++)
-    ASSERT_EQ(std::bit_cast<uint32_t>(a.data[i]), std::bit_cast<uint32_t>(b.data[i]))
-        << what << " at " << i << ": " << a.data[i] << ", " << b.data[i];
-}
-
-class TransformerFusion : public testing::TestWithParam<std::tuple<Backend, int>> {
+class TransformerFusion : public KernelTest {
  protected:
-  TransformerFusion() : pool_(std::get<1>(GetParam())), scratch_(1 << 23) {
-    ctx_.backend = std::get<0>(GetParam());
-    ctx_.pool = &pool_;
-    ctx_.scratch = {reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(scratch_.data()) + 63) / 64 * 64),
-                    scratch_.size() - 64};
-    ctx_.leaves = 2;
-  }
-  ThreadPool pool_;
-  std::vector<std::byte> scratch_;
-  Context ctx_;
+  TransformerFusion() : KernelTest(1 << 23, 2) {}
 };
 
 constexpr int64_t B = 2, L = 30, H = 19, D = 40;  // two chunks of rows in a leaf
@@ -296,10 +266,7 @@ TEST_P(TransformerFusion, AdaLNMlpIsItsPartsInTurn) {
 
 INSTANTIATE_TEST_SUITE_P(All, TransformerFusion,
                          testing::Combine(testing::ValuesIn(cpu_backends()), testing::Values(1, 2, 3)),
-                         [](const auto& info) {
-                           return std::string(name_of(std::get<0>(info.param))) + "_" +
-                                  std::to_string(std::get<1>(info.param)) + "_threads";
-                         });
+                         backend_and_threads);
 
 }  // namespace
 }  // namespace dr

@@ -64,8 +64,7 @@ struct Step {
       place.insert(place.end(), {int32_t(i % s.length() / s.tokens), int32_t(i % s.tokens)});
     const Tensor position = r.from(place, {s.batch, s.length(), 2});
     const int half = int(s.width() / 2);
-    Tape tables(r, {.gradients = false});
-    const auto table = tables.apply_all(RotaryTable{.share = {half - half / 2, half / 2}, .base = 20}, position);
+    const auto table = evaluate_all(r, RotaryTable{.share = {half - half / 2, half / 2}, .base = 20}, position);
     cos = table[0], sin = table[1];
   }
 

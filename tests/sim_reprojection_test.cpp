@@ -36,7 +36,7 @@ class ReprojectionTest : public testing::Test {
     s.heading_rad += yaw_rad;
     const auto row = drive_.settings().camera.row(s);
     const auto images = tables_.render(runtime_, camera_.height, camera_.width, {row.begin(), row.end()}, {0});
-    return {Tape(runtime_, {.gradients = false}).apply(ImageToFloat{}, images.rgb), images.depth};
+    return {evaluate(runtime_, ImageToFloat{}, images.rgb), images.depth};
   }
   Difference whole(const Tensor& a, const Tensor& b) {
     return difference(runtime_, a, b, runtime_.ones(DType::f32, {1, a.size(1), a.size(2)}));

@@ -68,7 +68,7 @@ struct Categorical {
   static std::vector<Case<Categorical>> cases() {
     const Input rng = values({kRngWords}, {2596069104, 305419896, 7, 0}).as(DType::u32);
     // The harness's differences see no gradient through a sample, hence probs alone where gradients are compared; both
-    // go the same way, which kernels_losses_test shows.
+    // go the same way, which kernels_distributions_test shows.
     auto make = [&](Categorical op, std::string_view what, Input logits, int samples, bool bench = false) {
       const std::string name = format("{}{},{},unimix={}{}{}", what, to_string(logits.sizes), name_of(logits.dtype),
                                       op.unimix, op.argmax ? ",argmax" : "", op.straight_through ? "" : ",probs");

@@ -186,6 +186,7 @@ struct Conv2d {
     add(same(3, 2), Shape{2, 7, 31, 6, 33, 3, 3}, 2, b16, f32, true, 2);
     add(Conv2d{{2, 1}, {3, 0, 1, 5}, {2, 1}, 1}, Shape{1, 6, 13, 7, 9, 3, 4}, 1, f32, b16, false);
     add(same(7, 3), Shape{2, 8, 40, 1, 48, 7, 7}, 2, b16, b16);
+    add(Conv2d{{1, 1}, {0, 0, 4, 0}, {}, 1}, Shape{3, 6, 13, 3, 9, 3, 2}, 3);  // padding beyond the window's reach
     add(same(3), Shape{2, 2, 291, 3, 4, 3, 3}, 2, b16, f32, true, 1);  // few outputs: several tiles of places,
     add(same(3, 2), Shape{1, 3, 301, 6, 20, 3, 3}, 1);
     add(Conv2d{{2, 3}, {1, 2, 3, 4}, {2, 4}, 2}, Shape{1, 7, 151, 6, 8, 3, 3}, 1, b16, b16);

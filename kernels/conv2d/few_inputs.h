@@ -95,16 +95,16 @@ void convolve_lines(const Context& ctx, const View& image, const AxisTaps& h, co
   const int64_t span = h.offset.back() - h.offset.front() + 1;
   ctx.parallel(y.size(0) * h.count, 8, [&](int64_t begin, int64_t end) {
     float* const buffer = gemm_buffer(size_t(span * line) * sizeof(float));
-    std::vector<int64_t> held(size_t(span), INT64_MIN);  // which row of which image a line holds
+    std::vector<int64_t> held(size_t(span), INT64_MIN);  // which row of image n a line holds
     std::vector<const float*> lines(size_t(h.taps()));
     for (int64_t t = begin; t < end; t++) {
       const int64_t n = t / h.count, row = t % h.count;
+      if (row == 0) std::fill(held.begin(), held.end(), INT64_MIN);
       for (size_t r = 0; r < lines.size(); r++) {
         const int64_t at = row * h.step + h.offset[r], slot = (at - h.offset.front()) % span;
-        const int64_t key = n * (image.size(1) + span) + at;
         float* const to = buffer + slot * line;
-        if (held[size_t(slot)] != key) copy_line<T>(image, n, at, w.offset[0], pixels, to);
-        held[size_t(slot)] = key;
+        if (held[size_t(slot)] != at) copy_line<T>(image, n, at, w.offset[0], pixels, to);
+        held[size_t(slot)] = at;
         lines[r] = to;
       }
       T* const out = static_cast<T*>(y.data) + n * y.stride(0) + row * y.stride(1);

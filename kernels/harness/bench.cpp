@@ -44,6 +44,17 @@ constexpr double kCacheBytes = 32e6;  // beyond the private caches of two cores;
 
 }  // namespace
 
+std::vector<double> time_calls(double seconds, const std::function<void()>& call) {
+  std::vector<double> us;
+  const auto start = Clock::now();
+  while (us.size() < 5 || seconds_since(start) < seconds) {
+    const auto t = Clock::now();
+    call();
+    us.push_back(seconds_since(t) * 1e6);
+  }
+  return us;
+}
+
 Timing summarise(std::vector<double>& us, const Cost& cost) {
   std::sort(us.begin(), us.end());
   auto at = [&](double q) { return us[size_t(q * double(us.size() - 1) + 0.5)]; };
@@ -98,13 +109,8 @@ Timing time_case(const TestCase& c, Pass pass, Backend backend, ThreadPool& pool
   if (pass == Pass::backward)
     for (Set& s : sets) op.forward(ctx, s.in, s.out);
   for (Set& s : sets) call(s);
-  std::vector<double> us;
-  const auto start = Clock::now();
-  for (size_t i = 0; us.size() < 5 || seconds_since(start) < seconds; i++) {
-    const auto t = Clock::now();
-    call(sets[i % sets.size()]);
-    us.push_back(seconds_since(t) * 1e6);
-  }
+  size_t turn = 0;
+  std::vector<double> us = time_calls(seconds, [&] { call(sets[turn++ % sets.size()]); });
   Timing t = summarise(us, pass == Pass::forward ? op.cost(sets[0].in) : op.backward_cost(sets[0].in));
   t.sets = int(sets.size());
   t.memory_bytes = double(scratch_bytes);

@@ -1,6 +1,8 @@
 #pragma once
 // Times one pass of one bench case, and the peaks that its figures are compared with.
 
+#include <functional>
+
 #include "kernels/harness/cases.h"
 
 namespace dr::harness {
@@ -21,6 +23,9 @@ Peaks measure_peaks(Backend backend, ThreadPool& pool);
 
 // Repeats the pass for about `seconds`, at least five times. Inputs that exceed the caches alternate between two sets.
 Timing time_case(const TestCase& c, Pass pass, Backend backend, ThreadPool& pool, double seconds, uint64_t seed);
+
+// Microseconds of each of as many calls as about `seconds` hold, at least five.
+std::vector<double> time_calls(double seconds, const std::function<void()>& call);
 
 // Median, percentiles and rates of calls that took `us`, which it sorts, and cost `cost` each.
 Timing summarise(std::vector<double>& us, const Cost& cost);

@@ -5,6 +5,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/host_math.h"
+#include "kernels/core/op.h"
 
 namespace dr {
 
@@ -21,6 +22,12 @@ inline std::vector<float> symexp_bins(int count = 255, float limit = 20) {
     bins[size_t(middle - i)] = -bin;
   }
   return bins;
+}
+
+// The same as an input of a case.
+inline Input symexp_input(int count, float limit) {
+  const std::vector<float> bins = symexp_bins(count, limit);
+  return values({count}, std::vector<double>(bins.begin(), bins.end()));
 }
 
 }  // namespace dr

@@ -55,13 +55,9 @@ struct TwoHotMean {
   }
 
   static std::vector<Case<TwoHotMean>> cases() {
-    auto bins = [](int count, float limit) {
-      const std::vector<float> b = symexp_bins(count, limit);
-      return values({count}, std::vector<double>(b.begin(), b.end()));
-    };
-    auto make = [&](int64_t r, int c, DType t, int samples, int64_t pad = 0, bool bench = false) {
+    auto make = [](int64_t r, int c, DType t, int samples, int64_t pad = 0, bool bench = false) {
       return Case<TwoHotMean>({}, {.name = format("R={},C={},{}{}", r, c, name_of(t), pad ? ",strided" : ""),
-                                   .in = {uniform({r, c}, -1, 1).as(t).padded(pad), bins(c, bench ? 20 : 1)},
+                                   .in = {uniform({r, c}, -1, 1).as(t).padded(pad), symexp_input(c, bench ? 20 : 1)},
                                    .samples = samples,
                                    .bench = bench});
     };
@@ -81,7 +77,7 @@ struct TwoHotMean {
     list.push_back(Case<TwoHotMean>({}, {.name = "one bin", .in = {normal({3, 1}), values({1}, {0.7})}, .samples = 3,
                                          .gradient = false}));  // it is 0
     list.push_back(Case<TwoHotMean>({}, {.name = "symexp,C=255",
-                                         .in = {normal({4, 255}, 0, 3), bins(255, 20)},
+                                         .in = {normal({4, 255}, 0, 3), symexp_input(255, 20)},
                                          .samples = 4,
                                          .gradient = false}));  // the outer bins drown the others
     list.push_back(Case<TwoHotMean>({}, {.name = "adversarial", .in = {adversarial({6, 40}), adversarial({40})},

@@ -23,15 +23,6 @@ constexpr float kFarM = 1e4f;
 // that many times closer.
 constexpr int kPoints = 4;
 
-template <Op O, class... T>
-auto apply_all(Runtime& runtime, const O& op, const T&... in) {
-  return Tape(runtime, {.gradients = false}).apply_all(op, in...);
-}
-template <Op O, class... T>
-Tensor apply(Runtime& runtime, const O& op, const T&... in) {
-  return apply_all(runtime, op, in...)[0];
-}
-
 }  // namespace
 
 Tensor without_gaps(Runtime& runtime, const Tensor& depth, bool gaps_are_sky) {
@@ -46,7 +37,7 @@ Tensor without_gaps(Runtime& runtime, const Tensor& depth, bool gaps_are_sky) {
   // No op divides by what it is given; these two loops do, with IEEE's one rounding.
   for (size_t i = 0; i < v.size(); i++) v[i] = known[i] ? 1 / v[i] : 0;
   const Tensor inverse = runtime.from(v, depth.sizes()).reshape({depth.size(0), depth.size(1), depth.size(2), 1});
-  v = apply(runtime, PushPull{}, inverse, runtime.from(known, depth.sizes())).to_vector<float>();
+  v = evaluate(runtime, PushPull{}, inverse, runtime.from(known, depth.sizes())).to_vector<float>();
   for (float& d : v) d = d > 1 / kFarM ? 1 / d : kFarM;
   return runtime.from(v, depth.sizes());
 }
@@ -79,14 +70,15 @@ Tensor Reprojector::rigid(const Pose& motion) const {
 
 Reprojector::Warp Reprojector::sampled(const Tensor& other, const Tensor& depth, const Pose& motion) const {
   const Tensor camera = intrinsics();
-  const auto [image, mask] = apply_all(runtime_, InverseWarp{}, other, depth, camera, camera, rigid(inverse(motion)));
+  const auto [image, mask] =
+      evaluate_all(runtime_, InverseWarp{}, other, depth, camera, camera, rigid(inverse(motion)));
   return {image, mask};
 }
 
 Reprojector::Warp Reprojector::splatted(const Tensor& image, const Tensor& depth, const Pose& motion) const {
   const Tensor camera = intrinsics();
   const auto [y, mask, z, source] =
-      apply_all(runtime_, DepthWarp{}, image, depth, camera, camera, rigid(inverse(motion)));
+      evaluate_all(runtime_, DepthWarp{}, image, depth, camera, camera, rigid(inverse(motion)));
   return {y, mask};
 }
 
@@ -95,25 +87,25 @@ Reprojector::Picture Reprojector::pictured(const Tensor& image, const Tensor& de
                 points = std::min<int64_t>(kPoints, kMaxImageSide / std::max(h, w));
   const Tensor camera = intrinsics();
   // By the nearest pixel: between a surface and the one behind it there is none.
-  const Tensor fine = apply(runtime_, Resize2d{h * points, w * points}, depth.reshape({1, h, w, 1}));
+  const Tensor fine = evaluate(runtime_, Resize2d{h * points, w * points}, depth.reshape({1, h, w, 1}));
   const auto [y, mask, z, source] =
-      apply_all(runtime_, DepthWarp{h, w}, fine, fine.reshape({1, h * points, w * points}), intrinsics(int(points)),
-                camera, rigid(inverse(motion)));
-  const Tensor seen = apply(runtime_, InverseWarp{Padding::border}, image, z, camera, camera, rigid(motion));
-  return {{seen, mask}, apply(runtime_, PushPull{}, seen, mask)};
+      evaluate_all(runtime_, DepthWarp{h, w}, fine, fine.reshape({1, h * points, w * points}), intrinsics(int(points)),
+                   camera, rigid(inverse(motion)));
+  const Tensor seen = evaluate(runtime_, InverseWarp{Padding::border}, image, z, camera, camera, rigid(motion));
+  return {{seen, mask}, evaluate(runtime_, PushPull{}, seen, mask)};
 }
 
 Difference difference(Runtime& runtime, const Tensor& a, const Tensor& b, const Tensor& mask) {
   const int64_t n = mask.count();
   const Tensor x = a.reshape({n, 3}), y = b.reshape({n, 3}), weight = mask.reshape({n});
-  auto sum = [&](const Tensor& of_pixels) { return double(apply(runtime, Reduce{}, of_pixels).floats()[0]); };
+  auto sum = [&](const Tensor& of_pixels) { return double(evaluate(runtime, Reduce{}, of_pixels).floats()[0]); };
   const double scale = 127.5, values = 3 * sum(weight);
-  return {scale * sum(apply(runtime, Mul{}, apply(runtime, SmoothL1{0}, x, y, Tensor()), weight)) / values,
-          scale * scale * sum(apply(runtime, FlowLoss{}, x, y, weight)) / values};
+  return {scale * sum(evaluate(runtime, Mul{}, evaluate(runtime, SmoothL1{0}, x, y, Tensor()), weight)) / values,
+          scale * scale * sum(evaluate(runtime, FlowLoss{}, x, y, weight)) / values};
 }
 
 double coverage(Runtime& runtime, const Tensor& mask) {
-  return double(apply(runtime, Reduce{ReduceKind::mean, 0, mask.rank()}, mask).floats()[0]);
+  return double(evaluate(runtime, Reduce{ReduceKind::mean, 0, mask.rank()}, mask).floats()[0]);
 }
 
 double psnr_db(double mean_square) {

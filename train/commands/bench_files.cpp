@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -94,16 +93,8 @@ FileTiming time_files(const ModelCase& c, const RuntimeOptions& options, double 
     cost.bytes_written = double(frames) * kWidth * kHeight * 7;
     call = [&] { drive->segment(*runtime, 0, true, false); };
   }
-  using Clock = std::chrono::steady_clock;
-  const auto since = [](Clock::time_point p) { return std::chrono::duration<double>(Clock::now() - p).count(); };
   call();
-  std::vector<double> us;
-  const auto start = Clock::now();
-  while (us.size() < 5 || since(start) < seconds) {
-    const auto begin = Clock::now();
-    call();
-    us.push_back(since(begin) * 1e6);
-  }
+  std::vector<double> us = harness::time_calls(seconds, call);
   FileTiming t{harness::summarise(us, cost)};
   t.frames_per_s = double(frames) / t.timing.median_us * 1e6;
   return t;

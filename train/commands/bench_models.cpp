@@ -1,7 +1,6 @@
 #include "train/commands/bench_models.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 
@@ -11,8 +10,6 @@
 namespace dr::cli {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // A line of /proc/self/status in bytes; 0 where there is none.
 double status_bytes(const char* name) {
@@ -58,8 +55,7 @@ class BlockStep {
       const int64_t s = i % kTokens;
       place.insert(place.end(), {int32_t(i / kTokens), int32_t(s / (kTokens / kRows)), int32_t(s % (kTokens / kRows))});
     }
-    Tape tables(r, {.gradients = false});
-    const auto table = tables.apply_all(RotaryTable{.share = {8, 12, 12}}, r.from(place, {1, length, 3}));
+    const auto table = evaluate_all(r, RotaryTable{.share = {8, 12, 12}}, r.from(place, {1, length, 3}));
     cos_ = table[0], sin_ = table[1];
   }
 
@@ -108,14 +104,7 @@ ModelTiming time_model(const ModelCase&, const RuntimeOptions& options, const Pe
   t.profile = r.profiler->table(peaks);
   r.profiler.reset();
 
-  std::vector<double> us;
-  const auto start = Clock::now();
-  const auto since = [](Clock::time_point p) { return std::chrono::duration<double>(Clock::now() - p).count(); };
-  while (us.size() < 5 || since(start) < seconds) {
-    const auto begin = Clock::now();
-    step();
-    us.push_back(since(begin) * 1e6);
-  }
+  std::vector<double> us = harness::time_calls(seconds, [&] { step(); });
   const double memory = t.step.memory_bytes;
   t.step = harness::summarise(us, cost);
   t.step.memory_bytes = memory;

@@ -9,6 +9,7 @@
 #include "io/segment.h"
 #include "io/sheet.h"
 #include "io/text.h"
+#include "sim/geometry.h"
 #include "sim/scene/semantic_colours.h"
 #include "train/commands/inspect.h"
 
@@ -18,7 +19,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kDegrees = 180 / 3.14159265358979311600;
+constexpr double kDegrees = 180 / sim::kPi;
 
 struct Signal {
   std::string name;
@@ -30,7 +31,6 @@ struct Drive {
   DrivingLog log;
   std::vector<Signal> speeds_mps, curvatures;  // as measured, beside what the poses say
   std::vector<double> wheel_deg;               // (P) the steering wheel's angle, positive right; may be empty
-  HostArray right_frames;
   std::optional<Image> preview;
 };
 
@@ -42,7 +42,6 @@ Drive of_kitti(const std::string& folder) {
     d.curvatures.push_back({"yaw rate over speed (OXTS)", {}});
     for (const auto& a : kitti.actions) d.curvatures[0].values.push_back(double(a[0]));
   }
-  d.right_frames = kitti.right_frames;
   d.log = std::move(kitti);
   return d;
 }
@@ -111,7 +110,8 @@ Rows rows_of(const Drive& d, const Course& c) {
   for (const auto& [name, array] : {std::pair{"depth", &log.depth}, std::pair{"labels", &log.labels}, std::pair{"desire", &log.desire},
                                     std::pair{"lane offset", &log.lane_offset}})
     if (*array) beside.append(beside.empty() ? "" : ", ").append(name);
-  if (d.right_frames) beside += format("{}{} frames of a right camera", beside.empty() ? "" : ", ", d.right_frames.view.size(0));
+  if (log.right_frames)
+    beside += format("{}{} frames of a right camera", beside.empty() ? "" : ", ", log.right_frames.view.size(0));
   if (!d.speeds_mps.empty()) beside.append(beside.empty() ? "" : ", ").append("measured speed");
   if (!d.wheel_deg.empty()) beside.append(beside.empty() ? "" : ", ").append("steering");
   if (d.preview) beside.append(beside.empty() ? "" : ", ").append("a preview image");
@@ -141,7 +141,7 @@ ordered_json json_of(const Drive& d, const Course& c) {
                     {"curvature_per_m", ends(c.curvature)},
                     {"depth", bool(log.depth)},
                     {"labels", bool(log.labels)},
-                    {"right_frames", d.right_frames ? d.right_frames.view.size(0) : 0}};
+                    {"right_frames", log.right_frames ? log.right_frames.view.size(0) : 0}};
   if (!d.wheel_deg.empty()) j["steering_wheel_deg"] = ends(d.wheel_deg);
   return j;
 }
@@ -195,13 +195,13 @@ void draw(Report& report, const Drive& d) {
       colour_key(report, "Colours of labels", names, colours);
     }
   }
-  if (d.right_frames) {
+  if (log.right_frames) {
     report.heading("Left and right camera");
     Filmstrip strip{"", {}, {{"left", {}}, {"right", {}}}, 90};
-    for (int64_t f : evenly(d.right_frames.view.size(0), 3)) {
+    for (int64_t f : evenly(log.right_frames.view.size(0), 3)) {
       strip.heads.push_back(format("{:.2f} s", log.frame_times_s[size_t(f)]));
       strip.rows[0].frames.push_back(frame_image(log.frames.view, f));
-      strip.rows[1].frames.push_back(frame_image(d.right_frames.view, f));
+      strip.rows[1].frames.push_back(frame_image(log.right_frames.view, f));
     }
     storyboard(report, std::move(strip));
   }

@@ -158,7 +158,7 @@ class Reprojection {
     const Pose m = motion(i);
     // The same points everywhere: those that the other view holds.
     const Reprojector::Warp sampled = reprojector_.sampled(truth ? truth : frame, depth, m);
-    const Reprojector::Warp rendered = reprojector_.splatted(frame, apply(Mul{}, depth, sampled.mask), m);
+    const Reprojector::Warp rendered = reprojector_.splatted(frame, evaluate(runtime_, Mul{}, depth, sampled.mask), m);
     const Reprojector::Picture picture =
         reprojector_.pictured(frame, sim::without_gaps(runtime_, depth, log_.kind == "built-in"), m);
 
@@ -173,7 +173,7 @@ class Reprojection {
       r.rendered = sim::difference(runtime_, rendered.image, truth, rendered.mask);
       r.picture = sim::difference(runtime_, picture.filled, truth, everywhere);
       if (std::min(log_.camera.width, log_.camera.height) >= Ssim::kWindow)
-        r.ssim = double(apply(Ssim{}, picture.filled, truth).floats()[0]);
+        r.ssim = double(evaluate(runtime_, Ssim{}, picture.filled, truth).floats()[0]);
     }
     if (stages) {
       *stages = {{"recorded", bytes(frame)},
@@ -197,16 +197,12 @@ class Reprojection {
           "{}: the log has no right camera; accepted: --to next or an offset", log.where);
     return log;
   }
-  template <Op O, class... T>
-  Tensor apply(const O& op, const T&... in) const {
-    return Tape(runtime_, {.gradients = false}).apply(op, in...);
-  }
   Tensor image(const View& v) const {
     const std::span<const uint8_t> host(v.as<uint8_t>(), size_t(v.count()));
-    return apply(ImageToFloat{}, Tensor::from(runtime_.arena(), host, v.sizes));
+    return evaluate(runtime_, ImageToFloat{}, Tensor::from(runtime_.arena(), host, v.sizes));
   }
   Image bytes(const Tensor& t) const {
-    return {int(t.size(2)), int(t.size(1)), 3, apply(FloatToImage{}, t).to_vector<uint8_t>()};
+    return {int(t.size(2)), int(t.size(1)), 3, evaluate(runtime_, FloatToImage{}, t).to_vector<uint8_t>()};
   }
   // Black where the mask is 0.
   Image bytes(const Reprojector::Warp& warp) const {
