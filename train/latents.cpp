@@ -72,6 +72,24 @@ std::vector<float> encode_log(Runtime& runtime, const Tokenizer& tokenizer, cons
   return latents;
 }
 
+std::vector<float> thumbnails(const DrivingLog& log) {
+  const int64_t t = log.frame_count(), h = log.frames.view.size(1), w = log.frames.view.size(2);
+  const uint8_t* pixels = log.frames.data<uint8_t>();
+  std::vector<float> out;
+  for (int64_t f = 0; f < t; f++)
+    for (int64_t y = 0; y + 8 <= h; y += 8)
+      for (int64_t x = 0; x + 8 <= w; x += 8) {
+        for (int64_t c = 0; c < 3; c++) {
+          int sum = 0;
+          for (int64_t v = 0; v < 8; v++)
+            for (int64_t u = 0; u < 8; u++) sum += pixels[((f * h + y + v) * w + x + u) * 3 + c];
+          out.push_back(float(sum) / (64 * 127.5f) - 1);
+        }
+        out.push_back(0);
+      }
+  return out;
+}
+
 std::string latents_path(const std::string& log) {
   std::string name = log;
   while (name.size() > 1 && name.ends_with('/')) name.pop_back();

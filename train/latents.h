@@ -28,6 +28,9 @@ Tensor frames_to_images(Runtime& runtime, const DrivingLog& log, int64_t first, 
 // Latents of every frame, (T,h,w,4) in row-major order.
 std::vector<float> encode_log(Runtime& runtime, const Tokenizer& tokenizer, const DrivingLog& log);
 
+// Means of each 8 x 8 pixels in [-1, 1] and a fourth channel of zeros, (T,H/8,W/8,4): latents that need no tokenizer.
+std::vector<float> thumbnails(const DrivingLog& log);
+
 // "DIR/NAME.latents.safetensors" of a log at DIR/NAME.safetensors or in the folder DIR/NAME.
 std::string latents_path(const std::string& log);
 void write_latents(const std::string& path, const DrivingLog& log, const std::vector<float>& latents,

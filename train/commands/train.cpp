@@ -26,6 +26,7 @@ void add_train(CLI::App& app, Body& body) {
   CLI::App* train = app.add_subcommand("train", "train a network; write checkpoints and a log");
   train->require_subcommand(1);
   add_train_tokenizer(*train, body);
+  add_train_world(*train, body);
 }
 
 }  // namespace dr::cli

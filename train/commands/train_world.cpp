@@ -1,0 +1,170 @@
+// train world: the world model, from latents of driving logs.
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+
+#include "io/file.h"
+#include "io/nearest.h"
+#include "train/commands/train.h"
+#include "train/dataset.h"
+#include "train/latents.h"
+#include "train/world_checkpoint.h"
+#include "train/world_data.h"
+
+namespace dr::cli {
+
+namespace {
+
+struct WorldSettings {
+  DataSettings data;
+  TrainerSettings trainer{.steps = 1600, .batch = 4, .lr = 1e-3, .beta2 = 0.95, .warmup = 50, .cosine_tail = 0.8,
+                          .average = 0.995, .save_every = 200};
+  WorldModelConfig network;
+  WorldObjectiveSettings objective;
+};
+
+// Sizes of `gpt` to `gpt-large`: Goff et al. 2025, arXiv:2504.19077, section 4.2.1, after GPT-2's.
+WorldSettings preset(const std::string& name) {
+  WorldSettings s;
+  WorldModelConfig& n = s.network;
+  if (name == "demo") {
+  } else if (name == "tiny") {
+    s.data.drives = 2, s.data.seconds = 20, s.data.width = 64, s.data.height = 32;
+    s.trainer.steps = 20, s.trainer.batch = 2, s.trainer.log_every = 1;
+    n.layers = 2, n.channels = 32, n.heads = 2, n.anchors = 2, n.window = 3;
+    s.objective.sequence = 5, s.objective.window_frames = 20;
+  } else if (name == "kitti") {
+    s.data.width = 192, s.data.height = 48;
+    n.anchors = 2;
+    s.objective.sequence = 8, s.objective.window_frames = 20;
+  } else if (name.starts_with("gpt")) {
+    s.data.width = 256, s.data.height = 128;
+    s.trainer.batch = 8, s.trainer.steps = 100000, s.trainer.lr = 2e-4, s.trainer.warmup = 512, s.trainer.cosine_tail = 0.5,
+    s.trainer.average = 0.9999;
+    s.objective.sequence = 10;
+    if (name == "gpt") n.layers = 12, n.channels = 768, n.heads = 12;
+    else if (name == "gpt-medium") n.layers = 24, n.channels = 1024, n.heads = 16;
+    else n.layers = 36, n.channels = 1280, n.heads = 20;
+  }
+  return s;
+}
+const std::vector<std::string> kPresets = {"tiny", "demo", "kitti", "gpt", "gpt-medium", "gpt-large"};
+
+struct TrainWorldOptions {
+  Common common;
+  std::string preset = "demo", tokenizer;
+  WorldSettings s;
+  bool resume = false;
+};
+
+std::string bytes_text(double bytes) {
+  return bytes < 1e9 ? format("{:.0f} MB", bytes / 1e6) : format("{:.1f} GB", bytes / 1e9);
+}
+
+int train_world(const TrainWorldOptions& o) {
+  const std::string folder = training_folder(o.common);
+  WorldModelConfig network = o.s.network;
+  constexpr int64_t f = Tokenizer::kReduction;
+  CHECK(o.s.data.width % (f * network.patch) == 0 && o.s.data.height % (f * network.patch) == 0,
+        "frames of {} x {}: --width and --height must be multiples of {}, the side of a token", o.s.data.width, o.s.data.height,
+        f * network.patch);
+  network.rows = o.s.data.height / f, network.columns = o.s.data.width / f;
+  Runtime runtime(o.common.runtime());
+  create_folder(folder);
+
+  Parameters parameters(runtime);
+  const WorldModel model(parameters, network);
+  const TrainerSettings& t = o.s.trainer;
+  const int64_t micro = t.micro_batch ? t.micro_batch : t.batch, tokens = network.tokens();
+  const int64_t frames = network.anchors + o.s.objective.sequence + (o.s.objective.many_targets ? o.s.objective.sequence - 1 : 1);
+  const double state = double(parameters.count()) * 4 * (t.average > 0 ? 5 : 4);
+  // Per token and block what the fused ops keep for backward: input, qkv, attention and its projection, MLP twice four wide.
+  const double kept = double(micro * frames * tokens) * double(network.layers * network.channels) * 4 * 12;
+  if (!o.common.quiet)
+    std::printf("world: preset %s, %.2fM parameters; weights, gradients, optimiser and average %s, activations about %s\n",
+                o.preset.c_str(), double(parameters.count()) / 1e6, bytes_text(state).c_str(), bytes_text(kept).c_str());
+
+  const auto start = std::chrono::steady_clock::now();
+  LoadedTokenizer tokenizer;
+  if (!o.tokenizer.empty()) tokenizer = load_tokenizer(runtime, o.tokenizer);
+  const std::string tokenizer_hash = o.tokenizer.empty() ? "none" : tokenizer.hash;
+  const Logs logs = open_dataset(runtime, o.s.data, o.common.seed);
+  const std::vector<std::string> paths = o.s.data.data.empty() ? std::vector<std::string>() : dataset_paths(o.s.data.data);
+  std::vector<LatentLog> latents;
+  for (size_t i = 0; i < logs.size(); i++) {
+    const std::string stored = o.s.data.frames.empty() && i < paths.size() ? latents_path(paths[i]) : "";
+    LatentLog l{logs[i], {}};
+    if (o.tokenizer.empty()) {
+      l.latents = thumbnails(*logs[i]);
+    } else if (!stored.empty() && std::filesystem::exists(stored)) {
+      const HostArray a = read_latents(stored, tokenizer.hash);
+      l.latents.assign(a.data<float>(), a.data<float>() + a.view.count());
+    } else {
+      l.latents = encode_log(runtime, *tokenizer.tokenizer, *logs[i]);
+    }
+    latents.push_back(std::move(l));
+  }
+  const WorldData data(runtime, std::move(latents), network, o.s.objective, 0, o.common.seed);
+  if (!o.common.quiet)
+    std::printf("world: %zu logs, %llu windows, latents by %s (%.1f s); sequences of %lld anchors, %lld frames and %lld noised "
+                "copies, %lld tokens each\n",
+                logs.size(), static_cast<unsigned long long>(data.windows()),
+                o.tokenizer.empty() ? "8 x 8 means, no tokenizer is given" : o.tokenizer.c_str(),
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                static_cast<long long>(network.anchors), static_cast<long long>(o.s.objective.sequence),
+                static_cast<long long>(data.targets()), static_cast<long long>(tokens));
+
+  Trainer trainer(runtime, parameters, t, o.common.seed, data.objective(model, t.batch));
+  nlohmann::json settings = to_json(t, trainer_fields());
+  settings.update(to_json(network, world_model_fields()));
+  settings.update(to_json(o.s.objective, world_objective_fields()));
+  settings.update(to_json(o.s.data, data_fields()));
+  settings["preset"] = o.preset, settings["seed"] = o.common.seed;
+  settings["residual-gain"] = data.residual_gain(), settings["tokenizer"] = tokenizer_hash;
+  Recording recording(runtime, o.common);
+  const TrainingRun run{.kind = "world",
+                        .settings = settings,
+                        .checkpoint = folder + "/world.safetensors",
+                        .log = folder + "/world.log.jsonl",
+                        .label = "world",
+                        .tokens_per_sample = double(data.frames() * tokens),
+                        .resume = o.resume,
+                        .quiet = o.common.quiet};
+  const TrainingResult trained = run_training(runtime, parameters, trainer, run);
+  recording.finish();
+  if (!trained.interrupted)
+    std::printf("world: %lld steps in %.1f s, loss %.4f; %s\n", static_cast<long long>(trained.steps), trained.seconds,
+                trained.final_loss, run.checkpoint.c_str());
+  nlohmann::json result = trained.json();
+  result["checkpoint"] = run.checkpoint, result["parameters"] = parameters.count();
+  if (!o.common.json.empty()) write_file(o.common.json, result.dump(1) + "\n");
+  return trained.interrupted ? kInterrupted : kDone;
+}
+
+}  // namespace
+
+void add_train_world(CLI::App& train, Body& body) {
+  auto options = std::make_shared<TrainWorldOptions>();
+  CLI::App* command = train.add_subcommand("world", "the world model, from latents of driving logs");
+  add_common(*command, options->common);
+  command->add_option("--preset", options->preset, "sizes and settings, which other options change")
+      ->capture_default_str()
+      ->check(CLI::IsMember(kPresets));
+  command->add_option("--tokenizer", options->tokenizer, "checkpoint of the tokenizer; none: means of 8 x 8 pixels stand in");
+  add_options(*command, options->s.trainer, trainer_fields());
+  add_options(*command, options->s.network, world_model_fields());
+  add_options(*command, options->s.objective, world_objective_fields());
+  add_options(*command, options->s.data, data_fields());
+  command->add_flag("--resume", options->resume, "go on from the checkpoint in --out, if there is one");
+  command->callback([options, command, &body] {
+    const WorldSettings base = preset(options->preset);
+    fill_unset(*command, options->s.trainer, base.trainer, trainer_fields());
+    fill_unset(*command, options->s.network, base.network, world_model_fields());
+    fill_unset(*command, options->s.objective, base.objective, world_objective_fields());
+    fill_unset(*command, options->s.data, base.data, data_fields());
+    body = [options] { return train_world(*options); };
+  });
+}
+
+}  // namespace dr::cli
