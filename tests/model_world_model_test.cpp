@@ -1,0 +1,182 @@
+// The world model: what its tokens may see, and that decoding against a ring of cached frames is the same function as one
+// pass over the whole sequence.
+
+#include <gtest/gtest.h>
+
+#include "kernels/concat/concat.h"
+#include "model/world_rollout.h"
+#include "tests/runtime_test_ops.h"
+
+namespace dr::test {
+namespace {
+
+using Bits = std::vector<uint32_t>;
+
+WorldModelConfig small(bool shared = false) {
+  return {.rows = 4, .columns = 6, .latent_channels = 4, .patch = 2, .layers = 3, .channels = 24, .heads = 2, .mlp_ratio = 2,
+          .anchors = 2, .window = 3, .hypotheses = 2, .residual = true, .shared_modulation = shared};
+}
+
+FramePose pose_of(int64_t sample, int64_t frame) {
+  FramePose p;
+  for (size_t i = 0; i < 6; i++) {
+    p.motion[i] = 0.1 * double(i + 1) * double(frame % 3) + 0.05 * double(sample);
+    p.place[i] = 0.3 * double(frame) - 0.02 * double(i) + double(sample);
+  }
+  return p;
+}
+
+// A model with nothing at zero, and sequences: A anchors, N clean frames, noised copies of the last M.
+struct Sequence {
+  static constexpr int64_t kBatch = 2, kFrames = 8, kTargets = 4;
+  Runtime runtime;
+  Parameters parameters{runtime};
+  WorldModelConfig config;
+  WorldModel model;
+  std::vector<Tensor> latents;  // (B,h,w,c) of anchors, then of frames
+  std::vector<Tensor> noised;   // of the targets
+  std::vector<float> tau{1, 0.75f, 0.5f, 0.25f};
+
+  explicit Sequence(bool shared = false, int threads = 1)
+      : runtime({.threads = threads}), config(small(shared)), model(parameters, config) {
+    for (const Parameter& p : parameters) {
+      std::vector<float> v = numbers(p.value.count(), p.op_id);
+      for (float& f : v) f = p.name.ends_with("norm.weight") ? 1 + 0.5f * f : 0.3f * f;
+      p.value.copy_from(std::span<const float>(v));
+    }
+    const Sizes sizes{kBatch, config.rows, config.columns, config.latent_channels};
+    for (int64_t i = 0; i < config.anchors + kFrames; i++) latents.push_back(random(runtime, sizes, uint32_t(100 + i)));
+    for (int64_t i = 0; i < kTargets; i++) noised.push_back(random(runtime, sizes, uint32_t(200 + i)));
+  }
+  int64_t index_of(int64_t f) const { return f < config.anchors ? 20 + f : f - config.anchors; }  // f counts anchors too
+  FrameConditions conditions(int64_t f, float t, bool withheld = false) const {
+    FrameConditions c;
+    for (int64_t b = 0; b < kBatch; b++) c.add(pose_of(b, index_of(f)), index_of(f), t, withheld);
+    return c;
+  }
+  Tensor with_last(const Tensor& x, int64_t f) const {  // (B,1,h,w,2c)
+    const Tensor last = f == 0 || f == config.anchors ? runtime.zeros(DType::f32, x.sizes()) : latents[size_t(f - 1)];
+    Tape tape(const_cast<Runtime&>(runtime), {.gradients = false});
+    const Tensor both = tape.apply(Concat{.axis = -1}, x, last, Tensor(), Tensor(), Tensor(), Tensor());
+    return both.reshape({kBatch, 1, both.size(1), both.size(2), both.size(3)});
+  }
+  // One pass over everything; targets are the last frames.
+  WorldModel::Output whole(bool withheld = false) {
+    Tape tape(runtime, {.gradients = false});
+    const auto join = [&](const Tensor& a, const Tensor& b) {
+      return a ? tape.apply(Concat{.axis = 1}, a, b, Tensor(), Tensor(), Tensor(), Tensor()) : b;
+    };
+    const int64_t all = config.anchors + kFrames;
+    Tensor clean, copies;
+    for (int64_t f = 0; f < all; f++) clean = join(clean, with_last(latents[size_t(f)], f));
+    for (int64_t t = 0; t < kTargets; t++) copies = join(copies, with_last(noised[size_t(t)], all - kTargets + t));
+    FrameConditions c;
+    for (int64_t b = 0; b < kBatch; b++) {
+      for (int64_t f = 0; f < all; f++) c.add(pose_of(b, index_of(f)), index_of(f), 0);
+      for (int64_t t = 0; t < kTargets; t++)
+        c.add(pose_of(b, index_of(all - kTargets + t)), index_of(all - kTargets + t), tau[size_t(t)], withheld);
+    }
+    return model.apply(tape, clean, copies, c, true);
+  }
+};
+
+void expect_rollout_equals_pass(bool shared, bool withheld) {
+  Sequence s(shared);
+  const WorldModel::Output whole = s.whole(withheld);
+  WorldRollout r(s.runtime, s.model, s.kBatch, {1, 0.75f, 0.5f, 0.25f, 0});
+  const int64_t a = s.config.anchors;
+  for (int64_t f = 0; f < a; f++) r.add_anchor(s.latents[size_t(f)], s.conditions(f, 0));
+  const std::vector<float> means = whole.plan.mean.floats();
+  const int64_t row = whole.plan.mean.count() / (s.kBatch * s.kFrames);
+  for (int64_t f = a; f < a + s.kFrames; f++) {
+    const int64_t t = f - (a + s.kFrames - s.kTargets);
+    if (t >= 0) {
+      r.begin_frame(s.conditions(f, 0), withheld);
+      const Tensor expected = whole.velocity.slice(1, t, 1).clone();
+      const Bits want = bits_of(expected), got = bits_of(r.velocity(s.noised[size_t(t)], t, withheld));
+      EXPECT_EQ(want, got) << "target " << t;
+      EXPECT_NE(want, bits_of(r.velocity(s.noised[size_t(t)], (t + 1) % 4, withheld))) << "tau must matter";
+    }
+    Plans plan;
+    r.append(s.latents[size_t(f)], s.conditions(f, 0), &plan);
+    const std::vector<float> mean = plan.mean.floats();
+    for (int64_t b = 0; b < s.kBatch; b++)
+      for (int64_t i = 0; i < row; i++)
+        ASSERT_EQ(mean[size_t(b * row + i)], means[size_t((b * s.kFrames + f - a) * row + i)]) << "plan of frame " << f;
+  }
+}
+
+TEST(WorldModel, DecodingWithACacheIsThePassOverTheWholeRollout) { expect_rollout_equals_pass(false, false); }
+TEST(WorldModel, DecodingWithACacheIsThePassWithSharedModulation) { expect_rollout_equals_pass(true, false); }
+TEST(WorldModel, DecodingWithACacheIsThePassWithWithheldPoses) { expect_rollout_equals_pass(false, true); }
+
+TEST(WorldModel, ANoisedCopySeesItsPastAndTheAnchorsButNotItself) {
+  Sequence s;
+  const auto first_target = [&](WorldModel::Output o) { return bits_of(o.velocity.slice(1, 0, 1).clone()); };
+  const Bits before = first_target(s.whole());
+  const int64_t a = s.config.anchors, target = a + s.kFrames - s.kTargets;
+  const auto changed = [&](int64_t f) {
+    Sequence other;
+    std::vector<float> v = other.latents[size_t(f)].floats();
+    for (float& x : v) x += 1;
+    other.latents[size_t(f)].copy_from(std::span<const float>(v));
+    return first_target(other.whole()) != before;
+  };
+  EXPECT_TRUE(changed(0)) << "an anchor";
+  EXPECT_TRUE(changed(target - 1)) << "the frame before";
+  EXPECT_FALSE(changed(target)) << "its clean original";
+  EXPECT_FALSE(changed(target + 1)) << "what comes later";
+}
+
+TEST(WorldModel, EveryParameterLearns) {
+  for (bool shared : {false, true}) {
+    Sequence s(shared);
+    Tape tape(s.runtime);
+    s.parameters.watch(tape);
+    const int64_t all = s.config.anchors + s.kFrames;
+    const Tensor clean = random(s.runtime, {s.kBatch, all, 4, 6, 8}, 7), noised = random(s.runtime, {s.kBatch, 3, 4, 6, 8}, 8);
+    FrameConditions c;
+    for (int64_t b = 0; b < s.kBatch; b++)
+      for (int64_t f = 0; f < all + 3; f++) c.add(pose_of(b, f), f % kWindowFrames, f < all ? 0 : 0.5f, f == all);
+    const WorldModel::Output out = s.model.apply(tape, clean, noised, c, true);
+    for (const Tensor& y : {out.velocity, out.plan.mean, out.plan.log_scale, out.plan.logits})
+      tape.seed(y, random(s.runtime, y.sizes(), 9));
+    tape.backward();
+    const std::vector<Tensor> gradients = s.parameters.gradients(tape);
+    for (size_t i = 0; i < gradients.size(); i++) {
+      ASSERT_TRUE(gradients[i]) << s.parameters[i].name;
+      double sum = 0;
+      for (float v : gradients[i].floats()) sum += std::abs(double(v));
+      EXPECT_GT(sum, 0) << s.parameters[i].name;
+      EXPECT_TRUE(std::isfinite(sum)) << s.parameters[i].name;
+    }
+  }
+}
+
+TEST(WorldModel, ThreadsChangeNoBit) {
+  Sequence one(false, 1), three(false, 3);
+  EXPECT_EQ(bits_of(one.whole().velocity), bits_of(three.whole().velocity));
+}
+
+TEST(WorldRollout, GeneratesTheSameLatentsFromTheSameNoiseAndFollowsGuidance) {
+  Sequence s;
+  const auto generate = [&](float guidance) {
+    WorldRollout r(s.runtime, s.model, s.kBatch, euler_schedule(4));
+    for (int64_t f = 0; f < s.config.anchors; f++) r.add_anchor(s.latents[size_t(f)], s.conditions(f, 0));
+    for (int64_t f = s.config.anchors; f < s.config.anchors + 3; f++) r.append(s.latents[size_t(f)], s.conditions(f, 0));
+    r.begin_frame(s.conditions(s.config.anchors + 3, 0), guidance != 1);
+    return bits_of(r.generate(s.noised[0], guidance));
+  };
+  EXPECT_EQ(generate(1), generate(1));
+  EXPECT_NE(generate(1), generate(2));
+}
+
+TEST(WorldRollout, RefusesFramesBeforeItsAnchors) {
+  Sequence s;
+  WorldRollout r(s.runtime, s.model, s.kBatch, euler_schedule(4));
+  EXPECT_THROW(r.append(s.latents[0], s.conditions(0, 0)), Error);
+  EXPECT_THROW(r.velocity(s.noised[0], 0), Error);
+}
+
+}  // namespace
+}  // namespace dr::test
