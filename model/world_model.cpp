@@ -125,19 +125,21 @@ WorldModel::Rotary WorldModel::rotary(Runtime& runtime, const std::vector<int32_
 }
 
 WorldModel::Output WorldModel::apply(Tape& tape, const Tensor& clean, const Tensor& noised, const FrameConditions& conditions,
-                                     bool plan) const {
+                                     bool plan, Noised kind) const {
   const WorldModelConfig& o = config_;
   const int64_t batch = clean.size(0), kept = clean.size(1), targets = noised ? noised.size(1) : 0, frames = kept + targets;
   const int64_t s = o.tokens(), c = o.channels;
   CHECK(conditions.frames() == batch * frames, "world model: {} conditions for {} x {} frames", conditions.frames(), batch,
         frames);
-  CHECK(kept - o.anchors >= targets, "world model: {} noised copies of {} clean frames", targets, kept - o.anchors);
+  CHECK(kind == Noised::copies ? kept - o.anchors >= targets : targets == 1,
+        "world model: {} noised frames behind {} clean ones; accepted: copies of them, or one frame that follows", targets,
+        kept - o.anchors);
   const Tensor condition = tape.apply(Add{}, pose_condition(tape, conditions), tau_condition(tape, conditions.tau));
   const Tensor for_blocks = block_condition(tape, condition);
   const Rotary r = rotary(runtime_, conditions.index, batch);
   Tensor h = embed(tape, targets ? tape.apply(Concat{.axis = 1}, clean, noised, Tensor(), Tensor(), Tensor(), Tensor()) : clean);
   for (const TransformerBlock& b : blocks_)
-    h = b.apply_modulated(tape, h, b.modulation(tape, for_blocks), r.cos, r.sin, int(targets));
+    h = b.apply_modulated(tape, h, b.modulation(tape, for_blocks), r.cos, r.sin, kind == Noised::copies ? int(targets) : 0);
   Output out;
   if (targets) {
     const Tensor last = tape.apply(Slice{.axis = 1, .begin = kept, .length = targets}, tape.reshape(condition, {batch, frames, c}));

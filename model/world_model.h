@@ -58,9 +58,12 @@ class WorldModel {
     Tensor velocity;  // (B,M,h,w,c); absent where M is 0
     Plans plan;       // of B N clean frames, where asked for
   };
+  // What noised frames are: copies of the last clean frames, or the one frame behind the last clean one.
+  enum class Noised : uint8_t { copies, next };
   // clean (B,A+N,h,w,2c): latents and those before them    noised (B,M,h,w,2c): x_tau and the latent before; or absent
   // conditions of B x (A+N+M) frames
-  Output apply(Tape& tape, const Tensor& clean, const Tensor& noised, const FrameConditions& conditions, bool plan) const;
+  Output apply(Tape& tape, const Tensor& clean, const Tensor& noised, const FrameConditions& conditions, bool plan,
+               Noised kind = Noised::copies) const;
 
  private:
   friend class WorldRollout;

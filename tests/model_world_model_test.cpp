@@ -110,6 +110,24 @@ TEST(WorldModel, DecodingWithACacheIsThePassOverTheWholeRollout) { expect_rollou
 TEST(WorldModel, DecodingWithACacheIsThePassWithSharedModulation) { expect_rollout_equals_pass(true, false); }
 TEST(WorldModel, DecodingWithACacheIsThePassWithWithheldPoses) { expect_rollout_equals_pass(false, true); }
 
+TEST(WorldModel, TheNextFrameNoisedIsWhatItsCopyWouldBe) {
+  Sequence s;
+  const int64_t all = s.config.anchors + s.kFrames;
+  const Tensor expected = s.whole().velocity.slice(1, s.kTargets - 1, 1).clone();  // of the last frame
+  Tape tape(s.runtime, {.gradients = false});
+  Tensor clean;
+  FrameConditions c;
+  for (int64_t f = 0; f + 1 < all; f++) {
+    const Tensor frame = s.with_last(s.latents[size_t(f)], f);
+    clean = clean ? tape.apply(Concat{.axis = 1}, clean, frame, Tensor(), Tensor(), Tensor(), Tensor()) : frame;
+  }
+  for (int64_t b = 0; b < s.kBatch; b++)
+    for (int64_t f = 0; f < all; f++) c.add(pose_of(b, s.index_of(f)), s.index_of(f), f + 1 < all ? 0 : s.tau.back());
+  const WorldModel::Output next =
+      s.model.apply(tape, clean, s.with_last(s.noised.back(), all - 1), c, false, WorldModel::Noised::next);
+  EXPECT_EQ(bits_of(expected), bits_of(next.velocity));
+}
+
 TEST(WorldModel, ANoisedCopySeesItsPastAndTheAnchorsButNotItself) {
   Sequence s;
   const auto first_target = [&](WorldModel::Output o) { return bits_of(o.velocity.slice(1, 0, 1).clone()); };

@@ -91,11 +91,11 @@ WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldM
 
 WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
   const WorldObjectiveSettings& s = settings_;
-  const int64_t a = config_.anchors, frames = s.sequence, m = targets(), numbers = config_.frame_numbers();
+  const int64_t a = config_.anchors, frames = s.sequence, kept = clean_frames(), m = targets(), numbers = config_.frame_numbers();
   const int64_t c = config_.latent_channels, pixels = numbers / c;
   WorldBatch b;
-  std::vector<float> clean(size_t(samples * (a + frames) * numbers * 2)), before(size_t(samples * m * numbers)),
-      x0(size_t(samples * m * numbers)), tau, plan(size_t(samples * frames * kPlanSize)), plan_weight(plan.size());
+  std::vector<float> clean(size_t(samples * (a + kept) * numbers * 2)), before(size_t(samples * m * numbers)),
+      x0(size_t(samples * m * numbers)), tau, plan(size_t(samples * kept * kPlanSize)), plan_weight(plan.size());
   std::vector<float> seen(size_t((a + frames) * numbers));  // latents as the model sees them
   for (int64_t i = 0; i < samples; i++) {
     const uint64_t sample = first_sample + uint64_t(i);
@@ -117,8 +117,8 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
         v = std::fma(level, normal(random_block({seed_, 0, kNoiseOp}, element / 4), int(element % 4)), (1 - level) * v);
       }
     }
-    for (int64_t f = 0; f < a + frames; f++) {
-      float* to = clean.data() + (i * (a + frames) + f) * numbers * 2;
+    for (int64_t f = 0; f < a + kept; f++) {
+      float* to = clean.data() + (i * (a + kept) + f) * numbers * 2;
       const float* at = seen.data() + f * numbers;
       const float* last = f == 0 || f == a ? nullptr : at - numbers;
       for (int64_t p = 0; p < pixels; p++) {
@@ -128,7 +128,7 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
     }
     const double first_s = l.log->frame_times_s[size_t(w.first)];
     const auto time_of = [&](int64_t f) { return l.log->frame_times_s[size_t(frame_of(f))]; };
-    for (int64_t f = 0; f < a + frames; f++) b.conditions.add(frame_pose(*l.log, time_of(f), first_s), index_of(f), 0);
+    for (int64_t f = 0; f < a + kept; f++) b.conditions.add(frame_pose(*l.log, time_of(f), first_s), index_of(f), 0);
     for (int64_t t = 0; t < m; t++) {
       const int64_t f = a + frames - m + t;
       const float level = logit_normal(0, 1, normal(random_block({seed_, 0, kTauOp}, sample * 64 + uint64_t(t)), 0));
@@ -143,17 +143,17 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
       }
     }
     if (s.plan_weight > 0)
-      for (int64_t f = 0; f < frames; f++)
-        plan_target(*l.log, time_of(a + f), plan.data() + (i * frames + f) * kPlanSize,
-                    plan_weight.data() + (i * frames + f) * kPlanSize);
+      for (int64_t f = 0; f < kept; f++)
+        plan_target(*l.log, time_of(a + f), plan.data() + (i * kept + f) * kPlanSize,
+                    plan_weight.data() + (i * kept + f) * kPlanSize);
   }
   const int64_t h = config_.rows, wd = config_.columns;
-  b.clean = runtime_.from(clean, {samples, a + frames, h, wd, 2 * c});
+  b.clean = runtime_.from(clean, {samples, a + kept, h, wd, 2 * c});
   b.before = runtime_.from(before, {samples, m, h, wd, c});
   b.x0 = runtime_.from(x0, {samples, m, h, wd, c});
   b.tau = runtime_.from(tau, {samples * m});
-  b.plan = runtime_.from(plan, {samples * frames, kPlanSize});
-  b.plan_weight = runtime_.from(plan_weight, {samples * frames, kPlanSize});
+  b.plan = runtime_.from(plan, {samples * kept, kPlanSize});
+  b.plan_weight = runtime_.from(plan_weight, {samples * kept, kPlanSize});
   return b;
 }
 
@@ -166,15 +166,16 @@ Objective WorldData::objective(const WorldModel& model, int64_t batch_size) cons
     const auto mixed = tape.apply_all(FlowMix{}, b.x0.reshape(rows), eps.reshape(rows), b.tau);
     const Tensor noised = tape.apply(Concat{.axis = -1}, mixed[0].reshape(b.x0.sizes()), b.before, Tensor(), Tensor(),
                                      Tensor(), Tensor());
-    const WorldModel::Output out = model.apply(tape, b.clean, noised, b.conditions, settings_.plan_weight > 0);
+    const WorldModel::Output out = model.apply(tape, b.clean, noised, b.conditions, settings_.plan_weight > 0,
+                                             settings_.many_targets ? WorldModel::Noised::copies : WorldModel::Noised::next);
     const Sizes whole{samples, m * numbers};
     std::vector<Loss> losses = {{"velocity", tape.apply(FlowLoss{}, tape.reshape(out.velocity, whole), mixed[1].reshape(whole),
                                                         Tensor()), 1 / double(m * numbers)}};
     if (settings_.plan_weight > 0) {
       const MhpLaplace mhp{.nll_scale = 1 / float(kPlanSize)};
       const Tensor loss = tape.apply(mhp, out.plan.mean, out.plan.log_scale, out.plan.logits, b.plan, b.plan_weight);
-      const Tensor sum = tape.apply(Reduce{.axis = 1}, tape.reshape(loss, {samples, settings_.sequence}));
-      losses.push_back({"plan", tape.reshape(sum, {samples}), settings_.plan_weight / double(settings_.sequence)});
+      const Tensor sum = tape.apply(Reduce{.axis = 1}, tape.reshape(loss, {samples, clean_frames()}));
+      losses.push_back({"plan", tape.reshape(sum, {samples}), settings_.plan_weight / double(clean_frames())});
     }
     return losses;
   };

@@ -11,7 +11,7 @@
 namespace dr {
 
 struct WorldObjectiveSettings {
-  int64_t sequence = 12;            // clean frames; all but the first are targets
+  int64_t sequence = 12;            // frames; all but the first are targets
   int64_t window_frames = 50;       // of the log that sequence and anchors lie in
   double noise_probability = 0.3;   // of a sequence whose clean frames are noised while the model is told tau = 0
   double noise_mean = 0, noise_deviation = 0.25;  // of the logit of their tau
@@ -31,7 +31,7 @@ struct LatentLog {
 FramePose frame_pose(const DrivingLog& log, double time_s, double first_s);
 
 struct WorldBatch {
-  Tensor clean;               // (B,A+N,h,w,2c)
+  Tensor clean;               // (B,A+N,h,w,2c), N = clean_frames()
   Tensor before;              // (B,M,h,w,c): the latent before each target, as the model sees it
   Tensor x0;                  // (B,M,h,w,c)
   Tensor tau;                 // (B M)
@@ -47,7 +47,9 @@ class WorldData {
 
   double residual_gain() const { return gain_; }
   int64_t targets() const { return settings_.many_targets ? settings_.sequence - 1 : 1; }
-  int64_t frames() const { return config_.anchors + settings_.sequence + targets(); }  // of a sequence with its copies
+  // Frames that stay clean, and those of a sequence with its anchors and noised frames: a single target has no clean copy.
+  int64_t clean_frames() const { return settings_.sequence - (settings_.many_targets ? 0 : 1); }
+  int64_t frames() const { return config_.anchors + clean_frames() + targets(); }
   uint64_t windows() const { return loader_->windows(); }
   WorldBatch batch(uint64_t first_sample, int64_t samples) const;
   // The losses of a step: velocity and plan.

@@ -43,8 +43,11 @@ struct ThreadPool::State {
   std::vector<std::thread> workers;
   std::mutex mutex;
   std::condition_variable wake;
-  std::atomic<uint64_t> generation{0};
-  std::atomic<int> running{0};
+  // Calls so far, whether the last one still takes workers in, and how many are in it. The caller closes the call when no
+  // piece is left and waits for those inside alone: a worker that the system has not woken yet, or has put aside for
+  // another program, is not waited for.
+  static constexpr uint64_t kOpen = 1 << 15, kInside = kOpen - 1, kCall = 1 << 16;
+  std::atomic<uint64_t> calls{0};
   std::atomic<bool> stop{false};
 
   const RangeFunction* f = nullptr;
@@ -66,19 +69,25 @@ struct ThreadPool::State {
     }
   }
 
+  uint64_t call_number() const { return calls.load(std::memory_order_acquire) / kCall; }
+
   void worker_loop() {
     set_float_environment();
     uint64_t seen = 0;
     for (;;) {
-      for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen; i++) pause();
-      if (generation.load(std::memory_order_acquire) == seen) {
+      for (int i = 0; i < kSpins && call_number() == seen; i++) pause();
+      if (call_number() == seen) {
         std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen; });
+        wake.wait(lock, [&] { return call_number() != seen; });
       }
-      seen = generation.load(std::memory_order_acquire);
       if (stop.load()) return;
+      uint64_t now = calls.load(std::memory_order_acquire);
+      while ((now & kOpen) && !calls.compare_exchange_weak(now, now + 1, std::memory_order_acquire)) {
+      }
+      seen = now / kCall;
+      if (!(now & kOpen)) continue;
       work();
-      running.fetch_sub(1, std::memory_order_release);
+      calls.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -97,7 +106,7 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard lock(state_->mutex);
     state_->stop.store(true);
-    state_->generation.fetch_add(1);
+    state_->calls.fetch_add(State::kCall);
   }
   state_->wake.notify_all();
   for (auto& t : state_->workers) t.join();
@@ -120,14 +129,17 @@ void ThreadPool::run(int64_t n, int64_t grain, RangeFunction f) {
   s.grain = per * grain;
   s.next.store(0);
   s.error = nullptr;
-  s.running.store(int(s.workers.size()));
   {
     std::lock_guard lock(s.mutex);
-    s.generation.fetch_add(1, std::memory_order_release);
+    s.calls.fetch_add(State::kCall | State::kOpen, std::memory_order_release);
   }
   s.wake.notify_all();
   s.work();
-  while (s.running.load(std::memory_order_acquire) != 0) pause();
+  s.calls.fetch_and(~State::kOpen, std::memory_order_acq_rel);
+  for (int i = 0; (s.calls.load(std::memory_order_acquire) & State::kInside) != 0; i++) {
+    if (i < kSpins) pause();
+    else std::this_thread::yield();
+  }
   if (s.error) std::rethrow_exception(s.error);
 }
 

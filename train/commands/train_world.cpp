@@ -77,7 +77,7 @@ int train_world(const TrainWorldOptions& o) {
   const WorldModel model(parameters, network);
   const TrainerSettings& t = o.s.trainer;
   const int64_t micro = t.micro_batch ? t.micro_batch : t.batch, tokens = network.tokens();
-  const int64_t frames = network.anchors + o.s.objective.sequence + (o.s.objective.many_targets ? o.s.objective.sequence - 1 : 1);
+  const int64_t frames = network.anchors + o.s.objective.sequence + (o.s.objective.many_targets ? o.s.objective.sequence - 1 : 0);
   const double state = double(parameters.count()) * 4 * (t.average > 0 ? 5 : 4);
   // Per token and block what the fused ops keep for backward: input, qkv, attention and its projection, MLP twice four wide.
   const double kept = double(micro * frames * tokens) * double(network.layers * network.channels) * 4 * 12;
@@ -107,12 +107,12 @@ int train_world(const TrainWorldOptions& o) {
   }
   const WorldData data(runtime, std::move(latents), network, o.s.objective, 0, o.common.seed);
   if (!o.common.quiet)
-    std::printf("world: %zu logs, %llu windows, latents by %s (%.1f s); sequences of %lld anchors, %lld frames and %lld noised "
-                "copies, %lld tokens each\n",
+    std::printf("world: %zu logs, %llu windows, latents by %s (%.1f s); sequences of %lld anchors, %lld clean frames and %lld "
+                "noised ones, %lld tokens each\n",
                 logs.size(), static_cast<unsigned long long>(data.windows()),
                 o.tokenizer.empty() ? "8 x 8 means, no tokenizer is given" : o.tokenizer.c_str(),
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-                static_cast<long long>(network.anchors), static_cast<long long>(o.s.objective.sequence),
+                static_cast<long long>(network.anchors), static_cast<long long>(data.clean_frames()),
                 static_cast<long long>(data.targets()), static_cast<long long>(tokens));
 
   Trainer trainer(runtime, parameters, t, o.common.seed, data.objective(model, t.batch));
