@@ -50,6 +50,7 @@
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 #include "kernels/linear_gelu/linear_gelu.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/max_pool2d/max_pool2d.h"
 #include "kernels/mhp_laplace/mhp_laplace.h"
 #include "kernels/mul/mul.h"
 #include "kernels/patchify/patchify.h"
@@ -61,6 +62,7 @@
 #include "kernels/qkv_attention/qkv_attention.h"
 #include "kernels/ray_cast/ray_cast.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/relu/relu.h"
 #include "kernels/resize2d/resize2d.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rotary/rotary.h"
@@ -131,6 +133,7 @@ using AllOps = OpList<
     LinearGatedResidual,
     LinearGelu,
     MatMul,
+    MaxPool2d,
     MhpLaplace,
     Mul,
     Patchify,
@@ -142,6 +145,7 @@ using AllOps = OpList<
     QkvAttention,
     RayCast,
     Reduce,
+    Relu,
     Resize2d,
     RmsNorm,
     Rotary,

@@ -11,7 +11,9 @@
 #include "kernels/core/backends.h"
 #include "kernels/float_to_image/float_to_image.h"
 #include "kernels/image_to_float/image_to_float.h"
+#include "kernels/max_pool2d/max_pool2d.h"
 #include "kernels/push_pull/push_pull.h"
+#include "kernels/relu/relu.h"
 #include "kernels/resize2d/resize2d.h"
 #include "kernels/ssim/ssim.h"
 #include "kernels/yuv420_pack/yuv420_pack.h"
@@ -261,6 +263,86 @@ TEST_P(ImageOps, PushPullKeepsValidPixelsAndStaysWithinTheirRange) {
       }
 }
 
+// ---- max pooling, relu ----
+
+TEST_P(ImageOps, MaxPoolFollowsTheTotalOrder) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  struct Window {
+    std::array<float, 4> x;
+    float y;
+    int32_t place;
+  };
+  const Window windows[] = {
+      {{-3, -1, -2, -1}, -1, 1},        {{-0.f, 0.f, -0.f, 0.f}, 0.f, 1},   {{-0.f, -1, -0.f, -2}, -0.f, 0},
+      {{1, nan, inf, nan}, nan, 1},     {{-inf, -inf, -inf, -inf}, -inf, 0}, {{inf, 1, inf, 2}, inf, 0},
+      {{-nan, -inf, 1, nan}, nan, 0},   {{1e-45f, 0, 3e-45f, 0}, 3e-45f, 2}, {{5, 5, 5, std::nextafter(5.f, 6.f)},
+                                                                             std::nextafter(5.f, 6.f), 3}};
+  for (int64_t channels : {1, 37}) {  // in each lane
+    const int64_t count = std::ssize(windows);
+    Tensor<float> x({1, 2, 2 * count, channels}), y({1, 1, count, channels}), expected({1, 1, count, channels});
+    Tensor<int32_t> index({1, 1, count, channels});
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t c = 0; c < channels; c++) {
+        for (int64_t k = 0; k < 4; k++) x.view.at<float>(0, k / 2, 2 * i + k % 2, c) = windows[i].x[size_t(k)];
+        expected.view.at<float>(0, 0, i, c) = windows[i].y;
+      }
+    forward(MaxPool2d{.kernel = {2, 2}, .stride = {2, 2}}, {x.view}, {y.view, index.view});
+    expect_same_bits(y.data, expected.data, "y");
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t c = 0; c < channels; c++) ASSERT_EQ(index.view.at<int32_t>(0, 0, i, c), windows[i].place) << i;
+  }
+}
+
+TEST_P(ImageOps, PaddingNeverWinsAMaximum) {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (float value : {-2.f, -inf}) {
+    Tensor<float> x({1, 3, 3, 5}, value), y({1, 2, 2, 5});
+    Tensor<int32_t> index({1, 2, 2, 5});
+    forward(MaxPool2d{.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}}, {x.view}, {y.view, index.view});
+    expect_same_bits(y.data, std::vector<float>(y.data.size(), value), "y");
+    for (int64_t i = 0; i < 4; i++)  // the first pixel that lies in the image
+      EXPECT_EQ(index.view.at<int32_t>(0, i / 2, i % 2, 3), (i / 2 ? 0 : 3) + (i % 2 ? 0 : 1)) << i;
+  }
+}
+
+// The gradient of a pixel that several windows chose is their sum in order, written out as plain loops; else +0.
+TEST_P(ImageOps, MaxPoolGathersItsGradientInOrder) {
+  for (auto [k, stride, padding] : {std::array{3, 2, 0}, {3, 2, 1}, {3, 1, 1}, {5, 1, 2}}) {
+    const MaxPool2d op{.kernel = {k, k}, .stride = {stride, stride}, .padding = {padding, padding}};
+    Tensor<float> x = random_image({2, 9, 11, 21}, 7);
+    const Sizes sizes = op.infer({x.view})[0].sizes;
+    Tensor<float> y(sizes), dy = random_image(sizes, 8), dx(x.view.sizes), expected(x.view.sizes);
+    Tensor<int32_t> index(sizes);
+    int several = 0;
+    forward(op, {x.view}, {y.view, index.view});
+    for (int64_t n = 0; n < 2; n++)
+      for (int64_t c = 0; c < 21; c++) {
+        std::array<int, 99> terms{};
+        for (int64_t i = 0; i < sizes[1]; i++)
+          for (int64_t j = 0; j < sizes[2]; j++) {
+            const int32_t place = index.view.at<int32_t>(n, i, j, c);
+            const int64_t h = i * stride - padding + place / k, w = j * stride - padding + place % k;
+            ASSERT_EQ(x.view.at<float>(n, h, w, c), y.view.at<float>(n, i, j, c));
+            expected.view.at<float>(n, h, w, c) += dy.view.at<float>(n, i, j, c);
+            several += ++terms[size_t(h * 11 + w)] == 3;
+          }
+      }
+    EXPECT_GT(several, 20) << "sums whose order matters";
+    run_backward(ctx_, op, {x.view}, {y.view, index.view}, {dy.view}, {dx.view});
+    expect_same_bits(dx.data, expected.data, "dx");
+  }
+}
+
+TEST_P(ImageOps, ReluKeepsWhatIsPositiveAndNaN) {
+  const float inf = std::numeric_limits<float>::infinity(), odd = std::bit_cast<float>(0xffc12345u);
+  Tensor<float> x({1, 9}), y({1, 9}), dy({1, 9}, 3), dx({1, 9});
+  x.data = {-0.f, 0.f, odd, inf, -inf, 1e-45f, -1e-45f, 2, -2};
+  forward(Relu{}, {x.view}, {y.view});
+  expect_same_bits(y.data, {0, 0, odd, inf, 0, 1e-45f, 0, 2, 0}, "y");
+  run_backward(ctx_, Relu{}, {x.view}, {y.view}, {dy.view}, {dx.view});
+  expect_same_bits(dx.data, {0, 0, 3, 3, 0, 3, 0, 3, 0}, "dx");
+}
+
 TEST_P(ImageOps, BadCallsAreRefused) {
   Tensor<float> odd({1, 5, 4, 3}), small({1, 10, 20, 3}), image({1, 4, 4, 3});
   EXPECT_THROW(Yuv420Pack{}.infer({odd.view}), Error);
@@ -269,6 +351,10 @@ TEST_P(ImageOps, BadCallsAreRefused) {
   EXPECT_THROW(ImageToFloat{}.infer({image.view}), Error);
   EXPECT_THROW(FloatToImage{}.infer({Tensor<uint8_t>({1, 4}).view}), Error);
   EXPECT_THROW(PushPull{}.infer({image.view, image.view}), Error);
+  EXPECT_THROW((MaxPool2d{.kernel = {2, 2}, .padding = {2, 0}}.infer({image.view})), Error);
+  EXPECT_THROW((MaxPool2d{.kernel = {5, 5}}.infer({image.view})), Error);
+  EXPECT_THROW((MaxPool2d{.kernel = {23, 23}}.infer({Tensor<float>({1, 30, 30, 1}).view})), Error);
+  EXPECT_THROW((MaxPool2d{.kernel = {2, 2}, .padding = {1, 1}}.infer({Tensor<float>({1, 0, 4, 1}).view})), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ImageOps, testing::ValuesIn(cpu_backends()),

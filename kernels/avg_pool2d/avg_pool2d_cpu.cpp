@@ -1,5 +1,6 @@
 #include "kernels/avg_pool2d/avg_pool2d.h"
 
+#include "kernels/core/axis_runs.h"
 #include "kernels/core/reduce.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/strips.h"
@@ -60,8 +61,8 @@ using namespace DR_ISA;
 
 template <>
 void AvgPool2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
-  const AxisRuns h = windows(in.x.size(1), out.y.size(1), kernel.h, stride.h, padding.h);
-  const AxisRuns w = windows(in.x.size(2), out.y.size(2), kernel.w, stride.w, padding.w);
+  const AxisRuns h = AxisRuns::windows(in.x.size(1), out.y.size(1), kernel.h, stride.h, padding.h);
+  const AxisRuns w = AxisRuns::windows(in.x.size(2), out.y.size(2), kernel.w, stride.w, padding.w);
   auto count = [&](int64_t i, int64_t j) {
     return splat(float(count_include_pad ? int64_t{kernel.h} * kernel.w : h[i].count() * w[j].count()));
   };
@@ -75,10 +76,10 @@ template <>
 void AvgPool2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
   if (!grad.x) return;
   const int64_t rows = dy.y.size(1), cols = dy.y.size(2);
-  const AxisRuns h = windows(in.x.size(1), rows, kernel.h, stride.h, padding.h);
-  const AxisRuns w = windows(in.x.size(2), cols, kernel.w, stride.w, padding.w);
-  const AxisRuns to_h = holders(in.x.size(1), rows, kernel.h, stride.h, padding.h);
-  const AxisRuns to_w = holders(in.x.size(2), cols, kernel.w, stride.w, padding.w);
+  const AxisRuns h = AxisRuns::windows(in.x.size(1), rows, kernel.h, stride.h, padding.h);
+  const AxisRuns w = AxisRuns::windows(in.x.size(2), cols, kernel.w, stride.w, padding.w);
+  const AxisRuns to_h = AxisRuns::holders(in.x.size(1), rows, kernel.h, stride.h, padding.h);
+  const AxisRuns to_w = AxisRuns::holders(in.x.size(2), cols, kernel.w, stride.w, padding.w);
   auto quotient = [&](f32v v, int64_t i, int64_t j) {
     return v / splat(float(count_include_pad ? int64_t{kernel.h} * kernel.w : h[i].count() * w[j].count()));
   };
