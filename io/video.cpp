@@ -278,9 +278,6 @@ void VideoWriter::add(const Image& image) {
   s.pixels.resize(image.pixels.size() + AV_INPUT_BUFFER_PADDING_SIZE);
   const uint8_t* rows[4] = {s.pixels.data()};
   const int strides[4] = {image.width * 3};
-  // And the encoder reads what lies between the rows of a frame.
-  for (size_t i = 0; i < 3; i++)
-    std::memset(s.frame->data[i], 0, size_t(s.frame->linesize[i]) * size_t(i ? s.frame->height / 2 : s.frame->height));
   sws_scale(s.scaler.get(), rows, strides, 0, image.height, s.frame->data, s.frame->linesize);
   s.frame->pts = s.count++;
   s.encode(s.frame.get());

@@ -16,7 +16,7 @@
 #include "tests/io_drives.h"
 #include "tests/io_files.h"
 #include "tests/io_samples.h"
-#include "train/commands/command.h"
+#include "tests/train_command.h"
 
 namespace dr::cli {
 namespace {
@@ -27,13 +27,9 @@ using test::Folder;
 using test::holds;
 
 json inspected(const Folder& folder, const std::string& path, const std::string& out = "") {
-  CLI::App app;
-  Body body;
-  add_inspect(app, body);
-  std::vector<std::string> last_first = {folder.file("result.json"), "--json", "--quiet", path, "inspect"};
-  if (!out.empty()) last_first.insert(last_first.begin(), {out, "--out"});
-  app.parse(last_first);
-  EXPECT_EQ(body(), kDone);
+  std::vector<std::string> command_line = {"inspect", path, "--quiet", "--json", folder.file("result.json")};
+  if (!out.empty()) command_line.insert(command_line.end(), {"--out", out});
+  test::run_command(add_inspect, command_line);
   return read_json(folder.file("result.json"));
 }
 

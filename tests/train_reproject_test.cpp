@@ -9,30 +9,20 @@
 #include "runtime/ledger.h"
 #include "sim/drive.h"
 #include "tests/io_files.h"
-#include "train/commands/command.h"
+#include "tests/train_command.h"
 
 namespace dr::cli {
 namespace {
 
 using test::error_of;
 using test::holds;
+using test::run_command;
 
 class Reproject : public testing::Test {
  protected:
   nlohmann::json run(std::vector<std::string> arguments) {
-    CLI::App app;
-    Body body;
-    add_reproject(app, body);
-    arguments.insert(arguments.begin(), "reproject");
-    const std::string json = folder_.file("r.json");
-    for (const char* a : {"--json", json.c_str(), "--quiet"}) arguments.push_back(a);
-    std::reverse(arguments.begin(), arguments.end());
-    app.parse(arguments);
-    testing::internal::CaptureStdout();
-    struct Silence {
-      ~Silence() { testing::internal::GetCapturedStdout(); }
-    } silence;
-    EXPECT_EQ(body(), kDone);
+    arguments.insert(arguments.begin(), {"reproject", "--quiet", "--json", folder_.file("r.json")});
+    run_command(add_reproject, arguments);
     return nlohmann::json::parse(folder_.read("r.json"));
   }
   std::string refused(const std::vector<std::string>& arguments) {

@@ -5,31 +5,21 @@
 #include "io/segment.h"
 #include "io/video.h"
 #include "tests/io_files.h"
-#include "train/commands/command.h"
+#include "tests/train_command.h"
 
 namespace dr::cli {
 namespace {
 
 using test::error_of;
-using test::holds;
+using test::run_command;
 
 class Simulate : public testing::Test {
  protected:
   // The files that a run writes, by name.
   std::map<std::string, std::string> run(const std::string& out, std::vector<std::string> arguments) {
-    CLI::App app;
-    Body body;
-    add_simulate(app, body);
     const std::string path = folder_.file(out);
-    for (const char* a : {"--quiet", "--out", path.c_str()}) arguments.push_back(a);
-    arguments.insert(arguments.begin(), "simulate");
-    std::reverse(arguments.begin(), arguments.end());
-    app.parse(arguments);
-    testing::internal::CaptureStdout();
-    struct Silence {
-      ~Silence() { testing::internal::GetCapturedStdout(); }
-    } silence;
-    EXPECT_EQ(body(), kDone);
+    arguments.insert(arguments.begin(), {"simulate", "--quiet", "--out", path});
+    run_command(add_simulate, arguments);
     std::map<std::string, std::string> files;
     for (const std::string& name : test::Folder::names_in(path)) files[name] = folder_.read(out + "/" + name);
     return files;

@@ -21,6 +21,7 @@
 #include "sim/geometry.h"
 #include "sim/reprojection/reprojection.h"
 #include "train/commands/command.h"
+#include "train/commands/inspect.h"
 
 namespace dr::cli {
 
@@ -279,19 +280,14 @@ Report report_of(const DrivingLog& log, const Target& target, const std::vector<
   if (target.has_truth())
     legend += format(" True: what was seen from there. Difference: white is none, {} times amplified.", kGain);
   report.paragraph(legend);
-  constexpr double kRoom = 740;  // pixels of the page beside the rows' names
-  const size_t columns = std::clamp<size_t>(size_t(kRoom / log.camera.width + 0.25), 1, 4);
-  for (size_t begin = 0; begin < examples.size(); begin += columns) {
-    const size_t end = std::min(begin + columns, examples.size());
-    Filmstrip strip;
-    strip.zoom = std::min(2., kRoom / (double(columns) * log.camera.width));
-    for (const Stage& s : examples[begin].stages) strip.rows.push_back({s.name, {}});
-    for (size_t k = begin; k < end; k++) {
-      strip.heads.push_back(format("{:.1f} s", examples[k].time_s));
-      for (size_t i = 0; i < strip.rows.size(); i++) strip.rows[i].frames.push_back(examples[k].stages[i].image);
-    }
-    report.filmstrip(strip);
+  Filmstrip strip;
+  for (const Stage& s : examples[0].stages) strip.rows.push_back({s.name, {}});
+  for (const Example& e : examples) {
+    strip.heads.push_back(format("{:.1f} s", e.time_s));
+    for (size_t i = 0; i < strip.rows.size(); i++) strip.rows[i].frames.push_back(e.stages[i].image);
   }
+  // As many columns as leave the frames about their own size.
+  storyboard(report, std::move(strip), std::clamp<size_t>(size_t(740. / log.camera.width + 0.25), 1, 4));
 
   report.heading("Figures");
   auto curve = [&](std::string what, auto&& figure) {
