@@ -70,7 +70,8 @@ SceneTables::Images Drive::render(Runtime& runtime, std::span<const VehicleState
   std::vector<float> cameras;
   for (const VehicleState& s : states)
     for (float v : settings_.camera.row(s)) cameras.push_back(v);
-  return tables_->render(runtime, settings_.camera.height, settings_.camera.width, cameras, std::vector<int32_t>(states.size(), 0));
+  return tables_->render(runtime, settings_.camera.height, settings_.camera.width, cameras,
+                         std::vector<int32_t>(states.size(), 0));
 }
 
 LanePlace Drive::place(const VehicleState& state, int i) const {
