@@ -153,7 +153,8 @@ class TrainPose : public testing::Test {
   nlohmann::json trained(const std::string& name, std::vector<std::string> more) {
     std::vector<std::string> all = {"--width", "64", "--height", "32", "--channels", "8", "--drives", "3",
                                     "--seconds", "6", "--eval-drives", "1", "--batch", "8", "--leaf-samples", "4",
-                                    "--log-every", "1", "--out", folder_.file(name), "--json", folder_.file(name + ".json")};
+                                    "--log-every", "1", "--out", folder_.file(name), "--json",
+                                    folder_.file(name + ".json")};
     all.insert(all.end(), more.begin(), more.end());
     EXPECT_EQ(run(all), kDone);
     return parse_json(folder_.read(name + ".json"), name);

@@ -276,8 +276,8 @@ int train_pose(const TrainPoseOptions& o) {
     }
     auto report = [&](const char* what, const FrameChange& change) {
       const PoseErrors e = measure(runtime, network, unseen, change);
-      std::printf("pose: unseen drives%s: speed off by %.2f m/s, yaw rate by %.4f rad/s, lane offset by %.3f m, heading "
-                  "by %.4f rad; 0.5 m left is measured as %.3f, right as %.3f\n",
+      std::printf("pose: unseen drives%s: speed off by %.2f m/s, yaw rate by %.4f rad/s, lane offset by %.3f m, "
+                  "heading by %.4f rad; 0.5 m left is measured as %.3f, right as %.3f\n",
                   what, e.speed_mae_mps, e.yaw_rate_mae_rad_s, e.lane_offset_mae_m, e.heading_mae_rad,
                   0.5 * e.slope_left, 0.5 * e.slope_right);
       return e.json();
