@@ -199,7 +199,9 @@ TEST_F(TrainPose, LearnsAndItsCheckpointMeasures) {
   for (size_t i = 0; i < 10; i++) {
     EXPECT_EQ(readings[i].lane_offset_m, floats[i].lane_offset_m);
     EXPECT_EQ(readings[i].speed_mps, floats[i].speed_mps);
-    if (i > 4) EXPECT_EQ(readings[i].speed_mps, later[i - 4].speed_mps);
+    if (i > 4) {
+      EXPECT_EQ(readings[i].speed_mps, later[i - 4].speed_mps);
+    }
     EXPECT_GT(readings[i].speed_mps, 2) << "frame " << i;
   }
   EXPECT_EQ(readings[0].speed_mps, readings[1].speed_mps);
