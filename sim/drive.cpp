@@ -1,6 +1,7 @@
 #include "sim/drive.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace dr::sim {
 
@@ -51,6 +52,7 @@ Drive::Drive(const DriveSettings& settings) : settings_(settings) {
     log_.desires.push_back(desire);
     log_.lane_offset_m.push_back(float(driver.lane_offset_m()));
     log_.lane.push_back(driver.lane());
+    log_.station_m.push_back(driver.position().station_m);
     state = step(state, action, kStepS);
   }
 }
@@ -58,11 +60,31 @@ Drive::Drive(const DriveSettings& settings) : settings_(settings) {
 SceneTables::Images Drive::render(Runtime& runtime, int first, int count) const {
   CHECK(first >= 0 && count > 0 && first + count <= frames(), "frames {} to {} of {} were asked for", first, first + count,
         frames());
+  std::vector<VehicleState> states;
+  for (int i = first; i < first + count; i++) states.push_back(state_at_frame(i));
+  return render(runtime, states);
+}
+
+SceneTables::Images Drive::render(Runtime& runtime, std::span<const VehicleState> states) const {
   if (!tables_) tables_.emplace(runtime, std::vector<const Scene*>{&scene_});
   std::vector<float> cameras;
-  for (int i = first; i < first + count; i++)
-    for (float v : settings_.camera.row(log_.states[size_t(i) * kStepsPerFrame])) cameras.push_back(v);
-  return tables_->render(runtime, settings_.camera.height, settings_.camera.width, cameras, std::vector<int32_t>(size_t(count), 0));
+  for (const VehicleState& s : states)
+    for (float v : settings_.camera.row(s)) cameras.push_back(v);
+  return tables_->render(runtime, settings_.camera.height, settings_.camera.width, cameras,
+                         std::vector<int32_t>(states.size(), 0));
+}
+
+LanePlace Drive::place(const VehicleState& state, int i) const {
+  CHECK(i >= 0 && i < frames(), "frame {} of {} was asked for", i, frames());
+  const Road& road = scene_.road;
+  const LinePosition p = road.line.project(state.at, log_.station_m[size_t(i) * kStepsPerFrame]);
+  LanePlace place;
+  place.lane = road.nearest_lane(p.offset_m);
+  place.offset_m = p.offset_m - road.lane_centre_m(place.lane);
+  place.heading_rad = state.heading_rad - road.line.at(p.station_m).heading_rad;
+  const bool neighbour = place.offset_m < 0 ? place.lane > 0 : place.lane + 1 < road.forward;
+  place.between = neighbour && std::fabs(place.offset_m) > 0.5 * road.lane_width_m - 0.2;
+  return place;
 }
 
 DrivingLog Drive::segment(Runtime& runtime, int index, bool depth, bool labels) const {

@@ -6,7 +6,7 @@
 namespace dr::sim {
 
 // What a number is for; one stream each, so that a new use does not shift the others.
-enum class RandomUse : uint32_t { road = 0x51000000, scenery, light, wander, actions, schedule };
+enum class RandomUse : uint32_t { road = 0x51000000, scenery, light, wander, actions, schedule, displacement };
 
 class Random {
  public:

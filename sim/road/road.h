@@ -2,6 +2,7 @@
 // A road: lanes side by side along a reference line. Traffic keeps right; lanes are counted from the left edge, those of
 // the oncoming traffic first, and the line between the two directions is the reference line.
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct Road {
   double half_width_m() const { return 0.5 * (right_edge_m() - left_edge_m()) + shoulder_m; }
   // The centre of forward lane 0 (the leftmost), 1, ...
   double lane_centre_m(int lane) const { return (lane + 0.5) * lane_width_m; }
+  // The forward lane whose centre is nearest to a point this far right of the reference line.
+  int nearest_lane(double offset_m) const { return std::clamp(int(offset_m / lane_width_m), 0, forward - 1); }
   std::vector<RoadMark> marks() const;
 };
 

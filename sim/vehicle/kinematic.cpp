@@ -17,4 +17,13 @@ Action action_between(const VehicleState& from, const VehicleState& to, double d
           (to.speed_mps - from.speed_mps) / dt_s};
 }
 
+VehicleState displaced(const VehicleState& s, double right_m, double turn_rad) {
+  return {s.at + right_m * right_of(direction(s.heading_rad)), s.heading_rad + turn_rad, s.speed_mps};
+}
+
+Motion motion_between(const VehicleState& from, const VehicleState& to) {
+  const Vec2 forward = direction(from.heading_rad), d = to.at - from.at;
+  return {dot(d, forward), dot(d, right_of(forward)), to.heading_rad - from.heading_rad};
+}
+
 }  // namespace dr::sim

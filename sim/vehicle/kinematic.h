@@ -25,4 +25,13 @@ VehicleState step(const VehicleState& state, const Action& action, double dt_s);
 // The action that leads from one state to the next; curvature 0 where the vehicle moves less than a millimetre.
 Action action_between(const VehicleState& from, const VehicleState& to, double dt_s);
 
+// The vehicle elsewhere at the same moment: moved to its right, then turned to the right where it stands.
+VehicleState displaced(const VehicleState& state, double right_m, double turn_rad);
+
+// From one state to another, in the axes of the first.
+struct Motion {
+  double forward_m = 0, right_m = 0, yaw_rad = 0;
+};
+Motion motion_between(const VehicleState& from, const VehicleState& to);
+
 }  // namespace dr::sim

@@ -27,6 +27,7 @@ void add_train(CLI::App& app, Body& body) {
   train->require_subcommand(1);
   add_train_tokenizer(*train, body);
   add_train_world(*train, body);
+  add_train_pose(*train, body);
 }
 
 }  // namespace dr::cli
