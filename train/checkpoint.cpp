@@ -76,6 +76,15 @@ void Checkpoint::load(Runtime& runtime, const std::string& name, const Tensor& t
         name);
 }
 
+bool Checkpoint::load_average(Runtime& runtime, const std::string& name, const Tensor& to) const {
+  for (const char* kind : {"average.", "weights."})
+    if (const StoredArray* a = file_.find(kind + name); a && a->sizes() == to.sizes()) {
+      load(runtime, kind + name, to);
+      return true;
+    }
+  return false;
+}
+
 void Checkpoint::load(Runtime& runtime, const Parameters& parameters, bool average) const {
   std::vector<std::string> names;
   for (const Parameter& p : parameters) names.push_back("weights." + p.name);

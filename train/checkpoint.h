@@ -39,6 +39,9 @@ class Checkpoint {
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
   // Into a packed f32 tensor of the stored shape.
   void load(Runtime& runtime, const std::string& name, const Tensor& to) const;
+  // The averaged weights of that name, or the plain ones where there is no average; false where the file has none of this
+  // shape.
+  bool load_average(Runtime& runtime, const std::string& name, const Tensor& to) const;
   // weights.NAME of every parameter; the average instead where the file has it and `average` is set. Throws, naming it,
   // at an array that no parameter takes.
   void load(Runtime& runtime, const Parameters& parameters, bool average) const;

@@ -199,6 +199,19 @@ void Trainer::resume(const Checkpoint& file) {
   step_ = file.notes().step;
 }
 
+int64_t Trainer::begin_from(const Checkpoint& file) {
+  CHECK(step_ == 0, "trainer: {} steps are done; other weights can only be taken before the first", step_);
+  int64_t taken = 0;
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    const Parameter& p = parameters_[i];
+    if (!file.load_average(runtime_, p.name, p.value)) continue;
+    if (!average_.empty()) runtime_.device().copy(average_[i].view().data, p.value.view().data, p.value.view().bytes());
+    taken += p.value.count();
+  }
+  CHECK(taken > 0, "{}: none of its weights has the name and shape of one of this network's", file.path());
+  return taken;
+}
+
 void Trainer::copy_average(const Parameters& to) const {
   for (size_t i = 0; i < parameters_.size(); i++) {
     const Tensor& from = average_.empty() ? parameters_[i].value : average_[i];
@@ -251,6 +264,12 @@ TrainingResult run_training(Runtime& runtime, Parameters& parameters, Trainer& t
     if (!run.quiet)
       std::printf("%s: goes on from step %lld of %s\n", run.label.c_str(), static_cast<long long>(trainer.step()),
                   run.checkpoint.c_str());
+  }
+  if (trainer.step() == 0 && !run.init.empty()) {
+    const int64_t taken = trainer.begin_from(Checkpoint(run.init, run.kind));
+    if (!run.quiet)
+      std::printf("%s: begins from %s: %s of %s weights\n", run.label.c_str(), run.init.c_str(),
+                  count_text(double(taken)).c_str(), count_text(double(parameters.count())).c_str());
   }
   JsonLinesWriter log(run.log);
   if (kept.empty()) kept.push_back({{"kind", run.kind}, {"settings", run.settings}});

@@ -61,6 +61,8 @@ class Trainer {
 
   void save(const std::string& path, const CheckpointNotes& notes);  // notes.step is set to step()
   void resume(const Checkpoint& file);
+  // Begins from another network's averaged weights, where name and shape are the same; returns how many numbers that were.
+  int64_t begin_from(const Checkpoint& file);
   void use_average() { copy_average(parameters_); }  // the parameters become their average; no step can follow
   void copy_average(const Parameters& to) const;     // into parameters of the same names and shapes
   // A parameter that the objective does not use, and its average.
@@ -86,6 +88,7 @@ struct TrainingRun {
   std::string log;                // path of the JSON lines
   std::string label;              // of progress lines: "tokenizer"
   double tokens_per_sample = 0;   // for tokens_per_s; 0: left out
+  std::string init = {};          // checkpoint of another run whose averaged weights to begin from; empty: none
   bool resume = false, quiet = false;
   std::function<void()> finish = {};  // after the last step, before its checkpoint is written
 };

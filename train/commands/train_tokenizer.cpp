@@ -44,6 +44,7 @@ struct TrainTokenizerOptions {
   TokenizerConfig network;
   DataSettings data;
   TokenizerSettings own;
+  std::string init;
   bool resume = false;
 
   nlohmann::json settings() const {
@@ -51,7 +52,7 @@ struct TrainTokenizerOptions {
     j.update(to_json(network, tokenizer_fields()));
     j.update(to_json(data, data_fields()));
     j.update(to_json(own, settings_fields()));
-    j["seed"] = common.seed;
+    j["seed"] = common.seed, j["init"] = init;
     return j;
   }
 };
@@ -166,6 +167,7 @@ int train_tokenizer(const TrainTokenizerOptions& o) {
                         .checkpoint = folder + "/tokenizer.safetensors",
                         .log = folder + "/tokenizer.log.jsonl",
                         .label = "tokenizer",
+                        .init = o.init,
                         .resume = o.resume,
                         .quiet = o.common.quiet,
                         .finish = [&] { calibrate(runtime, trainer, o.network, frames); }};
@@ -205,6 +207,7 @@ void add_train_tokenizer(CLI::App& train, Body& body) {
   add_options(*command, options->network, tokenizer_fields());
   add_options(*command, options->data, data_fields());
   add_options(*command, options->own, settings_fields());
+  command->add_option("--init", options->init, "checkpoint of a tokenizer whose weights to begin from, where shapes agree");
   command->add_flag("--resume", options->resume, "go on from the checkpoint in --out, if there is one");
   command->callback([options, &body] { body = [options] { return train_tokenizer(*options); }; });
 }

@@ -53,7 +53,7 @@ const std::vector<std::string> kPresets = {"tiny", "demo", "kitti", "gpt", "gpt-
 
 struct TrainWorldOptions {
   Common common;
-  std::string preset = "demo", tokenizer;
+  std::string preset = "demo", tokenizer, init;
   WorldSettings s;
   bool resume = false;
 };
@@ -121,6 +121,7 @@ int train_world(const TrainWorldOptions& o) {
   settings.update(to_json(o.s.objective, world_objective_fields()));
   settings.update(to_json(o.s.data, data_fields()));
   settings["preset"] = o.preset, settings["seed"] = o.common.seed;
+  settings["init"] = o.init;
   settings["residual-gain"] = data.residual_gain(), settings["tokenizer"] = tokenizer_hash;
   Recording recording(runtime, o.common);
   const TrainingRun run{.kind = "world",
@@ -129,6 +130,7 @@ int train_world(const TrainWorldOptions& o) {
                         .log = folder + "/world.log.jsonl",
                         .label = "world",
                         .tokens_per_sample = double(data.frames() * tokens),
+                        .init = o.init,
                         .resume = o.resume,
                         .quiet = o.common.quiet};
   const TrainingResult trained = run_training(runtime, parameters, trainer, run);
@@ -156,6 +158,7 @@ void add_train_world(CLI::App& train, Body& body) {
   add_options(*command, options->s.network, world_model_fields());
   add_options(*command, options->s.objective, world_objective_fields());
   add_options(*command, options->s.data, data_fields());
+  command->add_option("--init", options->init, "checkpoint of a world model whose weights to begin from, where shapes agree");
   command->add_flag("--resume", options->resume, "go on from the checkpoint in --out, if there is one");
   command->callback([options, command, &body] {
     const WorldSettings base = preset(options->preset);
