@@ -6,6 +6,7 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/group_norm_silu/group_norm_silu.h"
 #include "kernels/patchify/patchify.h"
+#include "kernels/silu/silu.h"
 #include "kernels/unpatchify/unpatchify.h"
 
 namespace dr {
@@ -39,9 +40,8 @@ Tokenizer::Tokenizer(Runtime& runtime, Parameters& p, const TokenizerConfig& c) 
     std::vector<Block> list;
     for (int64_t i = 0; i < n; i++) {
       const std::string b = format("{}.{}.", name, i);
-      const Layer n1 = norm(b + "norm1", channels), c1 = conv(b + "conv1", channels, channels, 3);
-      const Layer n2 = norm(b + "norm2", channels), c2 = conv(b + "conv2", channels, channels, 3, 0.2);
-      list.push_back({n1, c1, n2, c2});
+      const Layer before = norm(b + "norm", channels), in = conv(b + "conv", channels, channels, 3);
+      list.push_back({before, in, conv(b + "out", channels, channels, 1, 0.2)});
     }
     return list;
   };
@@ -64,11 +64,9 @@ Tokenizer::Tokenizer(Runtime& runtime, Parameters& p, const TokenizerConfig& c) 
 }
 
 Tensor Tokenizer::residual(Tape& tape, const Block& b, const Tensor& x) const {
-  const GroupNormSilu norm{.groups = groups_of(x.size(3))};
-  const Conv2d conv = Conv2d::same(3);
-  const Tensor h = tape.apply(conv, tape.apply(norm, x, b.norm1.weight, b.norm1.bias), b.conv1.weight, b.conv1.bias);
-  return tape.apply(Add{}, x,
-                    tape.apply(conv, tape.apply(norm, h, b.norm2.weight, b.norm2.bias), b.conv2.weight, b.conv2.bias));
+  const Tensor n = tape.apply(GroupNormSilu{.groups = groups_of(x.size(3))}, x, b.norm.weight, b.norm.bias);
+  const Tensor h = tape.apply(Silu{}, tape.apply(Conv2d::same(3), n, b.conv.weight, b.conv.bias));
+  return tape.apply(Add{}, x, tape.apply(Conv2d::same(1), h, b.out.weight, b.out.bias));
 }
 
 Tensor Tokenizer::features(Tape& tape, const Tensor& images) const {

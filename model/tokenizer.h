@@ -5,7 +5,7 @@
 //            residual blocks -> norm, SiLU, conv 3x3 to 4 -> normalised over the frame
 //   decode   conv 3x3 to `inner` -> residual blocks -> conv 1x1 to patches of 2 x 2 of `outer` -> residual blocks ->
 //            norm, SiLU, conv 3x3 to patches of 4 x 4 pixels
-//   residual block: x + conv3x3(silu(norm(conv3x3(silu(norm(x))))))
+//   residual block: x + conv1x1(silu(conv3x3(silu(norm(x)))))
 //
 //   images (N,H,W,3) f32 in [-1, 1], H and W multiples of 8    latents (N,H/8,W/8,4) f32
 // The encoder's last normalisation gives a frame's latents mean 0 and mean square 1, so that noise of a stated deviation
@@ -41,7 +41,7 @@ class Tokenizer {
 
  private:
   struct Layer { Tensor weight, bias; };
-  struct Block { Layer norm1, conv1, norm2, conv2; };
+  struct Block { Layer norm, conv, out; };
 
   Tensor residual(Tape& tape, const Block& block, const Tensor& x) const;
   Tensor features(Tape& tape, const Tensor& images) const;

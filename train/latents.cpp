@@ -102,8 +102,10 @@ void write_latents(const std::string& path, const DrivingLog& log, const std::ve
   const int64_t h = log.camera.height / Tokenizer::kReduction, w = log.camera.width / Tokenizer::kReduction;
   const Sizes sizes{log.frame_count(), h, w, Tokenizer::kChannels};
   CHECK(int64_t(latents.size()) == sizes.count(), "{}: {} numbers are no latents {}", path, latents.size(), to_string(sizes));
-  const NamedView array{"latents", View(const_cast<float*>(latents.data()), DType::f32, sizes)};
-  write_safetensors(path, {&array, 1},
+  const NamedView arrays[] = {
+      {"latents", View(const_cast<float*>(latents.data()), DType::f32, sizes)},
+      {"frame_times", View(const_cast<double*>(log.frame_times_s.data()), DType::f64, {log.frame_count()})}};
+  write_safetensors(path, arrays,
                     {{"format", std::string(kFormat)},
                      {"height", std::to_string(log.camera.height)},
                      {"tokenizer", tokenizer_hash},

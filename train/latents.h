@@ -1,8 +1,8 @@
 #pragma once
 // A trained tokenizer from its checkpoint, and the latents of whole logs: in memory, or in files beside the logs.
 //
-//   NAME.latents.safetensors   latents (T,h,w,4) F32; metadata: format = "dreamroad latents 1", tokenizer (its hash),
-//                              width, height (pixels of the frames that were encoded)
+//   NAME.latents.safetensors   latents (T,h,w,4) F32, frame_times (T) F64 seconds; metadata: format = "dreamroad latents 1",
+//                              tokenizer (its hash), width, height (pixels of the frames that were encoded)
 
 #include <memory>
 

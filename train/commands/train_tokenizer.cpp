@@ -39,8 +39,8 @@ const Fields<TokenizerSettings>& settings_fields() {
 
 struct TrainTokenizerOptions {
   Common common;
-  TrainerSettings trainer{.steps = 2000, .batch = 8, .leaf_samples = 4, .lr = 2e-3, .beta2 = 0.99, .weight_decay = 0,
-                          .warmup = 50, .cosine_tail = 0.8, .average = 0.995, .save_every = 500, .log_every = 20};
+  TrainerSettings trainer{.steps = 6000, .batch = 4, .leaf_samples = 2, .lr = 3e-3, .beta2 = 0.99, .weight_decay = 0,
+                          .warmup = 50, .cosine_tail = 0.8, .average = 0.998, .save_every = 1000, .log_every = 20};
   TokenizerConfig network;
   DataSettings data;
   TokenizerSettings own;
