@@ -39,7 +39,7 @@ const Fields<TokenizerSettings>& settings_fields() {
 
 struct TrainTokenizerOptions {
   Common common;
-  TrainerSettings trainer{.steps = 6000, .batch = 4, .leaf_samples = 2, .lr = 3e-3, .beta2 = 0.99, .weight_decay = 0,
+  TrainerSettings trainer{.steps = 5500, .batch = 4, .leaf_samples = 2, .lr = 3e-3, .beta2 = 0.99, .weight_decay = 0,
                           .warmup = 50, .cosine_tail = 0.8, .average = 0.998, .save_every = 1000, .log_every = 20};
   TokenizerConfig network;
   DataSettings data;
