@@ -11,8 +11,8 @@
 namespace dr {
 
 struct DataSettings {
-  std::string data;                  // a log, or a folder of segments; empty: drives of the built-in world
-  std::string frames;                // "A:B", those of each log from A up to and without B; empty: all
+  std::string data{};                // a log, or a folder of segments; empty: drives of the built-in world
+  std::string frames{};              // "A:B", those of each log from A up to and without B; empty: all
   int64_t drives = 40;               // of the built-in world, where there is no data
   double seconds = 60;               // of each drive
   double wander = 0.2;               // metres, standard deviation of the driver's place in the lane

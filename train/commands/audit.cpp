@@ -164,7 +164,7 @@ int audit(const AuditOptions& options) {
     if (!options.common.quiet)
       std::printf("%-22s %5zu  %10.3f  %10s  %-8s %-8s %-8s %-8s %d/%d\n", op.c_str(), i - begin, error,
                   differentiable ? format("{:.3f}", gradient).c_str() : "-", equal(threads), equal(batch),
-                  equal(device), memory ? "ok" : "DAMAGED", op_caught, op_injected);
+                  check.backends.size() > 1 ? equal(device) : "-", memory ? "ok" : "DAMAGED", op_caught, op_injected);
     std::fflush(stdout);
   }
   for (const std::string& m : messages) std::printf("FAILED %s\n", m.c_str());
@@ -187,26 +187,26 @@ int audit(const AuditOptions& options) {
 
 }  // namespace
 
-void add_audit(CLI::App& app, Body& body) {
+void add_audit(Command& app, Body& body) {
   auto options = std::make_shared<AuditOptions>();
-  CLI::App* command = app.add_subcommand("audit", "check every op: reference, gradients, equal bits, injected faults");
-  add_common(*command, options->common);
-  command->add_option("--op", options->op, "this op only");
-  command->add_option("--case", options->name, "this case only");
-  command->add_option("--tolerance-scale", options->tolerance_scale, "scale every bound; 0 prints the true residuals")
-      ->capture_default_str();
+  Command command = app.add_subcommand("audit", "check every op: reference, gradients, equal bits, injected faults");
+  add_common(command, options->common);
+  command.add_option("--op", options->op, "this op only");
+  command.add_option("--case", options->name, "this case only");
+  command.add_option("--tolerance-scale", options->tolerance_scale, "scale every bound; 0 prints the true residuals")
+      .show_default();
 
-  CLI::App* diff = command->add_subcommand("diff", "the first difference between two ledgers");
+  Command diff = command.add_subcommand("diff", "the first difference between two ledgers");
   auto files = std::make_shared<std::pair<std::string, std::string>>();
   auto json_path = std::make_shared<std::string>();
-  diff->add_option("A", files->first, "ledger")->required();
-  diff->add_option("B", files->second, "ledger")->required();
-  diff->add_option("--json", *json_path, "write the result as JSON to this file");
+  diff.add_option("A", files->first, "ledger").required();
+  diff.add_option("B", files->second, "ledger").required();
+  diff.add_option("--json", *json_path, "write the result as JSON to this file");
 
-  command->callback([=, &body] {
-    if (!diff->parsed()) body = [options] { return audit(*options); };
+  command.callback([=, &body] {
+    if (!diff.parsed()) body = [options] { return audit(*options); };
   });
-  diff->callback([=, &body] {
+  diff.callback([=, &body] {
     body = [files, json_path] {
       const LedgerDiff d = dr::diff(read_ledger(files->first), read_ledger(files->second));
       std::printf("%s\n", d.identical ? "identical" : d.what.c_str());
