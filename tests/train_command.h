@@ -13,8 +13,8 @@ namespace dr::test {
 
 // The subcommand that `add` adds, by a command line that begins with its name. It must end well; what it refuses is
 // thrown. Nothing is printed.
-inline void run_command(void (*add)(CLI::App&, cli::Body&), std::vector<std::string> command_line) {
-  CLI::App app;
+inline void run_command(void (*add)(Command&, cli::Body&), std::vector<std::string> command_line) {
+  Command app;
   cli::Body body;
   add(app, body);
   std::reverse(command_line.begin(), command_line.end());  // the order that CLI11's parse takes

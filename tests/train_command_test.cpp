@@ -1,5 +1,6 @@
 // What a configuration file adds to the command line.
 
+#include <CLI/CLI.hpp>
 #include <gtest/gtest.h>
 
 #include "tests/io_files.h"
@@ -20,7 +21,7 @@ class Config : public testing::Test {
     add_bench(app_, body_);
   }
   void write(const std::string& text) { folder_.write("run.toml", text); }
-  Args arguments(const Args& command_line) const { return cli::arguments(app_, command_line); }
+  Args arguments(const Args& command_line) const { return dr::arguments(app_, command_line); }
   std::string refused(const std::string& text) {
     write(text);
     return error_of([&] { arguments({"audit", "--config", path_}); });
@@ -28,7 +29,7 @@ class Config : public testing::Test {
 
   test::Folder folder_;
   const std::string path_ = folder_.file("run.toml");
-  CLI::App app_;
+  Command app_;
   Body body_;
 };
 
@@ -47,7 +48,7 @@ TEST_F(Config, GivesWayToTheCommandLine) {
 TEST_F(Config, SetsWhatTheCommandReads) {
   write("# how it is run\ntolerance-scale = 0.5\nseed = 0x10\nquiet = true\nop = 'false'\n");
   app_.parse(arguments({"audit", "--config", path_}));
-  CLI::App& audit = *app_.get_subcommand("audit");
+  CLI::App& audit = *app_.app().get_subcommand("audit");
   EXPECT_EQ(audit["--tolerance-scale"]->as<double>(), 0.5);
   EXPECT_EQ(audit["--seed"]->as<int>(), 16);
   EXPECT_EQ(audit["--quiet"]->count(), 1u);

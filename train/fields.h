@@ -6,15 +6,13 @@
 //   const std::vector<Field<Settings>>& fields() {
 //     static const std::vector<Field<Settings>> list = {{"steps", &Settings::steps, "optimiser steps", 1, 1e9}, ...};
 
-#include <CLI/CLI.hpp>
 #include <limits>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "io/nearest.h"
-#include "kernels/core/check.h"
+#include "train/options.h"
 
 namespace dr {
 
@@ -29,69 +27,49 @@ struct Field {
 template <class S>
 using Fields = std::vector<Field<S>>;
 
+// A field of one object.
+struct BoundField {
+  std::string name;
+  std::variant<int64_t*, double*, bool*, std::string*> at;
+  std::string help;
+  double low, high;
+};
+
+template <class S>
+std::vector<BoundField> bind(S& s, const Fields<S>& fields) {
+  std::vector<BoundField> bound;
+  for (const Field<S>& f : fields)
+    std::visit([&](auto at) { bound.push_back({f.name, &(s.*at), f.help, f.low, f.high}); }, f.at);
+  return bound;
+}
+
+void add_options(Command& command, const std::vector<BoundField>& fields);
+nlohmann::json to_json(const std::vector<BoundField>& fields);
+void read_fields(const nlohmann::json& j, const std::vector<BoundField>& fields, const std::string& where);
+
 // Adds an option for each field; `s` must outlive the parse.
 template <class S>
-void add_options(CLI::App& command, S& s, const Fields<S>& fields) {
-  for (const Field<S>& f : fields)
-    std::visit(
-        [&](auto at) {
-          using T = std::remove_reference_t<decltype(s.*at)>;
-          if constexpr (std::is_same_v<T, bool>) {
-            command.add_flag("--" + f.name + ",!--no-" + f.name, s.*at, f.help);
-          } else {
-            CLI::Option* o = command.add_option("--" + f.name, s.*at, f.help)->capture_default_str();
-            if constexpr (std::is_same_v<T, int64_t>)
-              o->check(CLI::Range(int64_t(std::max(f.low, -9e18)), int64_t(std::min(f.high, 9e18))));
-            else if constexpr (std::is_same_v<T, double>)
-              o->check(CLI::Range(std::max(f.low, -1e300), std::min(f.high, 1e300)));
-          }
-        },
-        f.at);
+void add_options(Command& command, S& s, const Fields<S>& fields) {
+  add_options(command, bind(s, fields));
 }
 
 // Fields that the command line and --config left alone take the preset's value.
 template <class S>
-void fill_unset(const CLI::App& command, S& s, const S& preset, const Fields<S>& fields) {
+void fill_unset(const Command& command, S& s, const S& preset, const Fields<S>& fields) {
   for (const Field<S>& f : fields)
-    if (command.get_option("--" + f.name)->count() == 0) std::visit([&](auto at) { s.*at = preset.*at; }, f.at);
+    if (!command.given("--" + f.name)) std::visit([&](auto at) { s.*at = preset.*at; }, f.at);
 }
 
-template <class S>
-nlohmann::json to_json(const S& s, const Fields<S>& fields) {
-  nlohmann::json j = nlohmann::json::object();
-  for (const Field<S>& f : fields) std::visit([&](auto at) { j[f.name] = s.*at; }, f.at);
-  return j;
+template <class S, class Json = nlohmann::json>  // complete where this is called
+Json to_json(S s, const Fields<S>& fields) {
+  return to_json(bind(s, fields));
 }
 
 // Every field must be there, with a value of its kind and range; `where` is for messages.
 template <class S>
 S from_json(const nlohmann::json& j, const Fields<S>& fields, const std::string& where) {
   S s;
-  CHECK(j.is_object(), "{}: the settings are no JSON object", where);
-  for (const auto& [key, value] : j.items()) {
-    std::vector<std::string> names;
-    for (const Field<S>& f : fields) names.push_back(f.name);
-    CHECK(std::find(names.begin(), names.end(), key) != names.end(), "{}: setting '{}' is unknown; the nearest is {}", where,
-          key, nearest(key, names));
-  }
-  for (const Field<S>& f : fields) {
-    CHECK(j.contains(f.name), "{}: setting '{}' is missing", where, f.name);
-    const nlohmann::json& v = j.at(f.name);
-    std::visit(
-        [&](auto at) {
-          using T = std::remove_reference_t<decltype(s.*at)>;
-          const bool kind = std::is_same_v<T, bool>          ? v.is_boolean()
-                            : std::is_same_v<T, std::string> ? v.is_string()
-                            : std::is_same_v<T, int64_t>     ? v.is_number_integer()
-                                                             : v.is_number();
-          CHECK(kind, "{}: setting '{}' has the value {}, which is of the wrong kind", where, f.name, v.dump());
-          s.*at = v.get<T>();
-          if constexpr (std::is_arithmetic_v<T>)
-            CHECK(!(double(s.*at) < f.low) && !(double(s.*at) > f.high), "{}: setting '{}' is {}; accepted: {} to {}", where,
-                  f.name, v.dump(), f.low, f.high);
-        },
-        f.at);
-  }
+  read_fields(j, bind(s, fields), where);
   return s;
 }
 

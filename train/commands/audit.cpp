@@ -187,26 +187,26 @@ int audit(const AuditOptions& options) {
 
 }  // namespace
 
-void add_audit(CLI::App& app, Body& body) {
+void add_audit(Command& app, Body& body) {
   auto options = std::make_shared<AuditOptions>();
-  CLI::App* command = app.add_subcommand("audit", "check every op: reference, gradients, equal bits, injected faults");
-  add_common(*command, options->common);
-  command->add_option("--op", options->op, "this op only");
-  command->add_option("--case", options->name, "this case only");
-  command->add_option("--tolerance-scale", options->tolerance_scale, "scale every bound; 0 prints the true residuals")
-      ->capture_default_str();
+  Command command = app.add_subcommand("audit", "check every op: reference, gradients, equal bits, injected faults");
+  add_common(command, options->common);
+  command.add_option("--op", options->op, "this op only");
+  command.add_option("--case", options->name, "this case only");
+  command.add_option("--tolerance-scale", options->tolerance_scale, "scale every bound; 0 prints the true residuals")
+      .show_default();
 
-  CLI::App* diff = command->add_subcommand("diff", "the first difference between two ledgers");
+  Command diff = command.add_subcommand("diff", "the first difference between two ledgers");
   auto files = std::make_shared<std::pair<std::string, std::string>>();
   auto json_path = std::make_shared<std::string>();
-  diff->add_option("A", files->first, "ledger")->required();
-  diff->add_option("B", files->second, "ledger")->required();
-  diff->add_option("--json", *json_path, "write the result as JSON to this file");
+  diff.add_option("A", files->first, "ledger").required();
+  diff.add_option("B", files->second, "ledger").required();
+  diff.add_option("--json", *json_path, "write the result as JSON to this file");
 
-  command->callback([=, &body] {
-    if (!diff->parsed()) body = [options] { return audit(*options); };
+  command.callback([=, &body] {
+    if (!diff.parsed()) body = [options] { return audit(*options); };
   });
-  diff->callback([=, &body] {
+  diff.callback([=, &body] {
     body = [files, json_path] {
       const LedgerDiff d = dr::diff(read_ledger(files->first), read_ledger(files->second));
       std::printf("%s\n", d.identical ? "identical" : d.what.c_str());

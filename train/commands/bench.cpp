@@ -130,18 +130,18 @@ int bench(const BenchOptions& o) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, Body& body) {
+void add_bench(Command& app, Body& body) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* command = app.add_subcommand("bench", "time the op table, with peaks measured in the same run");
-  add_common(*command, options->common);
-  command->add_option("--op", options->op, "this op only");
-  command->add_option("--case", options->name, "this case only");
-  command->add_option("--pass", options->pass, "forward or backward of ops, or step of models and files, only")
-      ->check(CLI::IsMember({"forward", "backward", "step"}));
-  command->add_option("--seconds", options->seconds, "time spent on each line")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 600.0));
-  command->callback([options, &body] { body = [options] { return bench(*options); }; });
+  Command command = app.add_subcommand("bench", "time the op table, with peaks measured in the same run");
+  add_common(command, options->common);
+  command.add_option("--op", options->op, "this op only");
+  command.add_option("--case", options->name, "this case only");
+  command.add_option("--pass", options->pass, "forward or backward of ops, or step of models and files, only")
+      .one_of({"forward", "backward", "step"});
+  command.add_option("--seconds", options->seconds, "time spent on each line")
+      .show_default()
+      .range(0.0, 600.0);
+  command.callback([options, &body] { body = [options] { return bench(*options); }; });
 }
 
 }  // namespace dr::cli

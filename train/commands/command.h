@@ -1,7 +1,6 @@
 #pragma once
 // What every subcommand shares: the common options, exit codes and JSON output.
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include <string>
 
 #include "runtime/runtime.h"
+#include "train/options.h"
 
 namespace dr::cli {
 
@@ -29,24 +29,18 @@ struct Common {
   RuntimeOptions runtime() const;
 };
 
-// The command line without `--config FILE`, but with the options that the TOML file names and the command line does
-// not; last first, the order that CLI11's parse takes. The file is checked against the options of the subcommand that
-// the command line names: an unknown key, a value of the wrong kind or out of range throws dr::Error with file and
-// line.
-std::vector<std::string> arguments(const CLI::App& app, const std::vector<std::string>& command_line);
-
 // Adds the common options to a subcommand. --config is listed for --help alone: arguments() has replaced it by then.
-void add_common(CLI::App& command, Common& common);
+void add_common(Command& command, Common& common);
 
 // The chosen subcommand stores its body here; main calls it and returns what it returns.
 using Body = std::function<int()>;
 
-void add_audit(CLI::App& app, Body& body);
-void add_bench(CLI::App& app, Body& body);
-void add_simulate(CLI::App& app, Body& body);
-void add_reproject(CLI::App& app, Body& body);
-void add_inspect(CLI::App& app, Body& body);
-void add_encode(CLI::App& app, Body& body);
+void add_audit(Command& app, Body& body);
+void add_bench(Command& app, Body& body);
+void add_simulate(Command& app, Body& body);
+void add_reproject(Command& app, Body& body);
+void add_inspect(Command& app, Body& body);
+void add_encode(Command& app, Body& body);
 int list_ops();
 
 }  // namespace dr::cli

@@ -52,14 +52,14 @@ int encode(const EncodeOptions& o) {
 
 }  // namespace
 
-void add_encode(CLI::App& app, Body& body) {
+void add_encode(Command& app, Body& body) {
   auto options = std::make_shared<EncodeOptions>();
-  CLI::App* command = app.add_subcommand("encode", "latents of every frame of driving logs, stored beside the logs");
-  add_common(*command, options->common);
-  command->add_option("--tokenizer", options->tokenizer, "checkpoint of `train tokenizer`")->required();
-  command->add_option("--data", options->data.data, "a log, or a folder of segments")->required();
-  command->add_option("--frames", options->data.frames, "A:B, frames of each log from A up to and without B; none: all");
-  command->callback([options, &body] { body = [options] { return encode(*options); }; });
+  Command command = app.add_subcommand("encode", "latents of every frame of driving logs, stored beside the logs");
+  add_common(command, options->common);
+  command.add_option("--tokenizer", options->tokenizer, "checkpoint of `train tokenizer`").required();
+  command.add_option("--data", options->data.data, "a log, or a folder of segments").required();
+  command.add_option("--frames", options->data.frames, "A:B, frames of each log from A up to and without B; none: all");
+  command.callback([options, &body] { body = [options] { return encode(*options); }; });
 }
 
 }  // namespace dr::cli

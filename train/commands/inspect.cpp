@@ -261,12 +261,12 @@ Contents inspect_path(const std::string& path) {
   fail("{}: its content is of no kind that is known here; accepted: {}, and folders with a driving log", path, known);
 }
 
-void add_inspect(CLI::App& app, Body& body) {
+void add_inspect(Command& app, Body& body) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command = app.add_subcommand("inspect", "what a file or a folder holds, in a table; with --out as a page of pictures");
-  add_common(*command, options->common);
-  command->add_option("PATH", options->path, "safetensors, .npy, PNG, JPEG, video, ledger or log; a folder with a driving log")->required();
-  command->callback([options, &body] { body = [options] { return inspect(*options); }; });
+  Command command = app.add_subcommand("inspect", "what a file or a folder holds, in a table; with --out as a page of pictures");
+  add_common(command, options->common);
+  command.add_option("PATH", options->path, "safetensors, .npy, PNG, JPEG, video, ledger or log; a folder with a driving log").required();
+  command.callback([options, &body] { body = [options] { return inspect(*options); }; });
 }
 
 }  // namespace dr::cli

@@ -435,16 +435,16 @@ int reproject(const ReprojectOptions& o) {
 
 }  // namespace
 
-void add_reproject(CLI::App& app, Body& body) {
+void add_reproject(Command& app, Body& body) {
   auto options = std::make_shared<ReprojectOptions>();
-  CLI::App* command = app.add_subcommand(
+  Command command = app.add_subcommand(
       "reproject", "a log's frames as a camera elsewhere would have seen them, and how true that is");
-  add_common(*command, options->common);
-  command->add_option("--log", options->log, "segment file, or folder in KITTI's layout; with depth")->required();
-  command->add_option("--to", options->to, std::string(kAcceptedTo))->capture_default_str();
-  command->add_option("--frames", options->frames, "N or A:B, from A to before B (default: all that can be)");
-  command->add_flag("--mp4", options->mp4, "with --out: also a video, reproject.mp4");
-  command->callback([options, &body] { body = [options] { return reproject(*options); }; });
+  add_common(command, options->common);
+  command.add_option("--log", options->log, "segment file, or folder in KITTI's layout; with depth").required();
+  command.add_option("--to", options->to, std::string(kAcceptedTo)).show_default();
+  command.add_option("--frames", options->frames, "N or A:B, from A to before B (default: all that can be)");
+  command.add_flag("--mp4", options->mp4, "with --out: also a video, reproject.mp4");
+  command.callback([options, &body] { body = [options] { return reproject(*options); }; });
 }
 
 }  // namespace dr::cli

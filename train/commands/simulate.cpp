@@ -94,27 +94,27 @@ int simulate(const SimulateOptions& o) {
 
 }  // namespace
 
-void add_simulate(CLI::App& app, Body& body) {
+void add_simulate(Command& app, Body& body) {
   auto options = std::make_shared<SimulateOptions>();
-  CLI::App* command = app.add_subcommand("simulate", "drive the built-in world, write segments, videos and a contact sheet");
-  add_common(*command, options->common);
-  command->add_option("--envs", options->envs, "drives, each in a world of its own")->capture_default_str()->check(CLI::Range(1, 100000));
-  command->add_option("--seconds", options->seconds, "length of a drive; a segment holds one minute")
-      ->capture_default_str()
-      ->check(CLI::Range(0.2, 3600.0));
-  command->add_option("--camera", options->camera, "narrow or wide: comma's two cameras")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"narrow", "wide"}));
-  command->add_option("--width", options->width, "pixels")->capture_default_str()->check(CLI::Range(8, 4096));
-  command->add_option("--height", options->height, "pixels")->capture_default_str()->check(CLI::Range(8, 4096));
-  command->add_flag("--mp4", options->mp4, "also a video of each drive");
-  command->add_flag("--no-depth", options->no_depth, "leave depth out of the segments");
-  command->add_flag("--no-labels", options->no_labels, "leave semantic labels out of the segments");
-  command->add_option("--wander", options->wander, "m, standard deviation of the driver's place in the lane")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.5));
-  command->add_flag("--no-noise", options->no_noise, "a driver without wander and errors");
-  command->callback([options, &body] { body = [options] { return simulate(*options); }; });
+  Command command = app.add_subcommand("simulate", "drive the built-in world, write segments, videos and a contact sheet");
+  add_common(command, options->common);
+  command.add_option("--envs", options->envs, "drives, each in a world of its own").show_default().range(1, 100000);
+  command.add_option("--seconds", options->seconds, "length of a drive; a segment holds one minute")
+      .show_default()
+      .range(0.2, 3600.0);
+  command.add_option("--camera", options->camera, "narrow or wide: comma's two cameras")
+      .show_default()
+      .one_of({"narrow", "wide"});
+  command.add_option("--width", options->width, "pixels").show_default().range(8, 4096);
+  command.add_option("--height", options->height, "pixels").show_default().range(8, 4096);
+  command.add_flag("--mp4", options->mp4, "also a video of each drive");
+  command.add_flag("--no-depth", options->no_depth, "leave depth out of the segments");
+  command.add_flag("--no-labels", options->no_labels, "leave semantic labels out of the segments");
+  command.add_option("--wander", options->wander, "m, standard deviation of the driver's place in the lane")
+      .show_default()
+      .range(0.0, 1.5);
+  command.add_flag("--no-noise", options->no_noise, "a driver without wander and errors");
+  command.callback([options, &body] { body = [options] { return simulate(*options); }; });
 }
 
 }  // namespace dr::cli

@@ -22,12 +22,12 @@ void Recording::finish() {
 
 std::string training_folder(const Common& common) { return common.out.empty() ? "out/train" : common.out; }
 
-void add_train(CLI::App& app, Body& body) {
-  CLI::App* train = app.add_subcommand("train", "train a network; write checkpoints and a log");
-  train->require_subcommand(1);
-  add_train_tokenizer(*train, body);
-  add_train_world(*train, body);
-  add_train_pose(*train, body);
+void add_train(Command& app, Body& body) {
+  Command train = app.add_subcommand("train", "train a network; write checkpoints and a log");
+  train.require_subcommand();
+  add_train_tokenizer(train, body);
+  add_train_world(train, body);
+  add_train_pose(train, body);
 }
 
 }  // namespace dr::cli

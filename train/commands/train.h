@@ -6,10 +6,10 @@
 
 namespace dr::cli {
 
-void add_train(CLI::App& app, Body& body);  // with each of these beneath
-void add_train_tokenizer(CLI::App& train, Body& body);
-void add_train_world(CLI::App& train, Body& body);
-void add_train_pose(CLI::App& train, Body& body);
+void add_train(Command& app, Body& body);  // with each of these beneath
+void add_train_tokenizer(Command& train, Body& body);
+void add_train_world(Command& train, Body& body);
+void add_train_pose(Command& train, Body& body);
 
 // What Common asks of a run that trains: opens the ledger and the profiler, and ends them after the last step.
 class Recording {

@@ -296,16 +296,16 @@ int train_pose(const TrainPoseOptions& o) {
 
 }  // namespace
 
-void add_train_pose(CLI::App& train, Body& body) {
+void add_train_pose(Command& train, Body& body) {
   auto options = std::make_shared<TrainPoseOptions>();
-  CLI::App* command = train.add_subcommand("pose", "the network that measures motion and lane offset in frames");
-  add_common(*command, options->common);
-  add_options(*command, options->data, pose_fields());
-  add_options(*command, options->network, pose_network_fields());
-  add_options(*command, options->training, trainer_fields());
-  command->add_option("--data", options->log, "refused: a log has no displaced cameras to learn from");
-  command->add_flag("--resume", options->resume, "go on from the checkpoint in --out");
-  command->callback([options, &body] { body = [options] { return train_pose(*options); }; });
+  Command command = train.add_subcommand("pose", "the network that measures motion and lane offset in frames");
+  add_common(command, options->common);
+  add_options(command, options->data, pose_fields());
+  add_options(command, options->network, pose_network_fields());
+  add_options(command, options->training, trainer_fields());
+  command.add_option("--data", options->log, "refused: a log has no displaced cameras to learn from");
+  command.add_flag("--resume", options->resume, "go on from the checkpoint in --out");
+  command.callback([options, &body] { body = [options] { return train_pose(*options); }; });
 }
 
 }  // namespace dr::cli

@@ -199,17 +199,17 @@ int train_tokenizer(const TrainTokenizerOptions& o) {
 
 }  // namespace
 
-void add_train_tokenizer(CLI::App& train, Body& body) {
+void add_train_tokenizer(Command& train, Body& body) {
   auto options = std::make_shared<TrainTokenizerOptions>();
-  CLI::App* command = train.add_subcommand("tokenizer", "the image tokenizer, from the frames of driving logs");
-  add_common(*command, options->common);
-  add_options(*command, options->trainer, trainer_fields());
-  add_options(*command, options->network, tokenizer_fields());
-  add_options(*command, options->data, data_fields());
-  add_options(*command, options->own, settings_fields());
-  command->add_option("--init", options->init, "checkpoint of a tokenizer whose weights to begin from, where shapes agree");
-  command->add_flag("--resume", options->resume, "go on from the checkpoint in --out, if there is one");
-  command->callback([options, &body] { body = [options] { return train_tokenizer(*options); }; });
+  Command command = train.add_subcommand("tokenizer", "the image tokenizer, from the frames of driving logs");
+  add_common(command, options->common);
+  add_options(command, options->trainer, trainer_fields());
+  add_options(command, options->network, tokenizer_fields());
+  add_options(command, options->data, data_fields());
+  add_options(command, options->own, settings_fields());
+  command.add_option("--init", options->init, "checkpoint of a tokenizer whose weights to begin from, where shapes agree");
+  command.add_flag("--resume", options->resume, "go on from the checkpoint in --out, if there is one");
+  command.callback([options, &body] { body = [options] { return train_tokenizer(*options); }; });
 }
 
 }  // namespace dr::cli

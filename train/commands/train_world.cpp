@@ -146,26 +146,26 @@ int train_world(const TrainWorldOptions& o) {
 
 }  // namespace
 
-void add_train_world(CLI::App& train, Body& body) {
+void add_train_world(Command& train, Body& body) {
   auto options = std::make_shared<TrainWorldOptions>();
-  CLI::App* command = train.add_subcommand("world", "the world model, from latents of driving logs");
-  add_common(*command, options->common);
-  command->add_option("--preset", options->preset, "sizes and settings, which other options change")
-      ->capture_default_str()
-      ->check(CLI::IsMember(kPresets));
-  command->add_option("--tokenizer", options->tokenizer, "checkpoint of the tokenizer; none: means of 8 x 8 pixels stand in");
-  add_options(*command, options->s.trainer, trainer_fields());
-  add_options(*command, options->s.network, world_model_fields());
-  add_options(*command, options->s.objective, world_objective_fields());
-  add_options(*command, options->s.data, data_fields());
-  command->add_option("--init", options->init, "checkpoint of a world model whose weights to begin from, where shapes agree");
-  command->add_flag("--resume", options->resume, "go on from the checkpoint in --out, if there is one");
-  command->callback([options, command, &body] {
+  Command command = train.add_subcommand("world", "the world model, from latents of driving logs");
+  add_common(command, options->common);
+  command.add_option("--preset", options->preset, "sizes and settings, which other options change")
+      .show_default()
+      .one_of(kPresets);
+  command.add_option("--tokenizer", options->tokenizer, "checkpoint of the tokenizer; none: means of 8 x 8 pixels stand in");
+  add_options(command, options->s.trainer, trainer_fields());
+  add_options(command, options->s.network, world_model_fields());
+  add_options(command, options->s.objective, world_objective_fields());
+  add_options(command, options->s.data, data_fields());
+  command.add_option("--init", options->init, "checkpoint of a world model whose weights to begin from, where shapes agree");
+  command.add_flag("--resume", options->resume, "go on from the checkpoint in --out, if there is one");
+  command.callback([options, command, &body] {
     const WorldSettings base = preset(options->preset);
-    fill_unset(*command, options->s.trainer, base.trainer, trainer_fields());
-    fill_unset(*command, options->s.network, base.network, world_model_fields());
-    fill_unset(*command, options->s.objective, base.objective, world_objective_fields());
-    fill_unset(*command, options->s.data, base.data, data_fields());
+    fill_unset(command, options->s.trainer, base.trainer, trainer_fields());
+    fill_unset(command, options->s.network, base.network, world_model_fields());
+    fill_unset(command, options->s.objective, base.objective, world_objective_fields());
+    fill_unset(command, options->s.data, base.data, data_fields());
     body = [options] { return train_world(*options); };
   });
 }
