@@ -4,7 +4,6 @@
 #include <mutex>
 #include <vector>
 
-#include "kernels/core/any_op.h"
 #include "runtime/tensor.h"
 
 namespace dr {
@@ -46,9 +45,7 @@ TensorHash hash_of(const Context& ctx, Device& device, const View& v) {
     TensorHash sum;
     for (int64_t i = begin; i < end; i++) {
       const Run& r = runs[size_t(i)];
-      sum += on_backend(backend, [&]<Backend B>() {
-        return hash_run<B>(static_cast<const char*>(host.data) + r.offset * int64_t(width), v.dtype, r.first, r.n);
-      });
+      sum += hash_run(backend, static_cast<const char*>(host.data) + r.offset * int64_t(width), v.dtype, r.first, r.n);
     }
     std::lock_guard lock(mutex);
     total += sum;

@@ -34,7 +34,7 @@ void Parameters::initialise(uint64_t seed) {
       Context ctx = runtime_.context();
       ctx.op_id = p.op_id;
       const View in[] = {rng, value};
-      runtime_.forward(ErasedOp<PhiloxFill>({Distribution::normal, 0, p.init.deviation}), ctx, in, {&value, 1});
+      runtime_.forward(*erase(PhiloxFill{Distribution::normal, 0, p.init.deviation}), ctx, in, {&value, 1});
     }
   }
 }

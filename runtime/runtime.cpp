@@ -76,10 +76,10 @@ void Runtime::backward(const AnyOp& op, Context ctx, Views in, Views out, Views 
 }
 
 void Runtime::add(const View& a, const View& b, const View& z) {
-  static const ErasedOp<Add> op{Add{}};
+  static const std::shared_ptr<const AnyOp> op = erase(Add{});
   const View in[] = {a, b}, out[] = {z};
-  (void)op.infer(in);  // shapes and dtypes must agree
-  forward(op, context_, in, out);
+  (void)op->infer(in);  // shapes and dtypes must agree
+  forward(*op, context_, in, out);
 }
 
 void Runtime::add_to(const View& sum, const View& term) { add(sum, term, sum); }

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "kernels/core/dispatch.h"
+#include "kernels/core/erased_op.h"
 #include "kernels/core/philox.h"
 #include "runtime/parameters.h"
 

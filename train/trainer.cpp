@@ -137,19 +137,19 @@ StepReport Trainer::advance() {
   const std::vector<Tensor> gradients = sum.finish();
   const Context ctx = runtime_.context();
   const auto scalar = [&](double v) { return runtime_.from(std::vector<float>{float(v)}, {1}); };
-  const ErasedOp<GradNorm> norm_op{GradNorm{}};
+  const std::shared_ptr<const AnyOp> norm_op = erase(GradNorm{});
   for (size_t i = 0; i < gradients.size(); i++) {
     if (!gradients[i]) continue;  // a parameter that this objective does not use
     const View in[] = {gradients[i]};
     const View out[] = {sums_.slice(0, block_[i], (gradients[i].count() + GradNorm::kBlock - 1) / GradNorm::kBlock)};
-    runtime_.forward(norm_op, ctx, in, out);
+    runtime_.forward(*norm_op, ctx, in, out);
   }
   const Tensor factor = scalar(1.0 / double(s.batch)), norm = runtime_.empty(DType::f32, {1}),
                scale = runtime_.empty(DType::f32, {1}), lr = scalar(report.lr);
   {
     const Tensor max_norm = scalar(s.clip);
     const View in[] = {sums_, max_norm, factor}, out[] = {norm, scale};
-    runtime_.forward(ErasedOp<ClipScale>{ClipScale{}}, ctx, in, out);
+    runtime_.forward(*erase(ClipScale{}), ctx, in, out);
   }
   const AdamW adamw{.beta1 = float(s.beta1), .beta2 = float(s.beta2), .eps = 1e-8f, .weight_decay = 0};
   AdamW decayed = adamw;
@@ -161,11 +161,11 @@ StepReport Trainer::advance() {
     const View value = parameters_[i].value;
     if (gradients[i]) {
       const View in[] = {value, gradients[i], m_[i], v_[i], lr, correction, scale}, out[] = {value, m_[i], v_[i]};
-      runtime_.forward(ErasedOp<AdamW>{value.rank() >= 2 ? decayed : adamw}, ctx, in, out);
+      runtime_.forward(*erase(value.rank() >= 2 ? decayed : adamw), ctx, in, out);
     }
     if (!average_.empty()) {
       const View in[] = {average_[i], value, decay}, out[] = {average_[i]};
-      runtime_.forward(ErasedOp<Ema>{Ema{}}, ctx, in, out);
+      runtime_.forward(*erase(Ema{}), ctx, in, out);
     }
   }
   report.grad_norm = double(norm.floats()[0]);

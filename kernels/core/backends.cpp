@@ -4,22 +4,28 @@
 
 namespace dr {
 
+namespace {
+
+bool runs_here(Backend b) {
+#if defined(__x86_64__)
+  if (b == Backend::avx512)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
+  if (b == Backend::avx2)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+#endif
+  return b == Backend::portable;
+}
+
+}  // namespace
+
 std::vector<Backend> cpu_backends() {
   std::vector<Backend> list;
-#ifdef DR_WITH_avx512
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl"))
-    list.push_back(Backend::avx512);
-#endif
-#ifdef DR_WITH_avx2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
-    list.push_back(Backend::avx2);
-#endif
-#ifdef DR_WITH_portable
-  list.push_back(Backend::portable);
-#endif
+  for (Backend b : built_backends())
+    if (runs_here(b)) list.push_back(b);
   CHECK(!list.empty(),
-        "this processor runs none of the instruction sets that were built in (AVX2 with FMA is the least)");
+        "this processor runs none of the instruction sets that were built in (AVX2 with FMA is the least; `make build` picks "
+        "the best of the machine that it runs on)");
   return list;
 }
 

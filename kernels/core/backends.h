@@ -7,6 +7,9 @@
 
 namespace dr {
 
+// What this program has, best first, whether or not this processor runs it. In kernels/dispatch.cpp.
+std::vector<Backend> built_backends();
+
 // Best first; never empty (throws dr::Error where the processor runs none of them). All give the same bits.
 std::vector<Backend> cpu_backends();
 

@@ -41,5 +41,6 @@ inline constexpr uint32_t A = 0xf1357aebu, B = 0xfd2b4d73u, C = 0xe4a3c6c5u, D =
 // The terms of n consecutive elements at `data`, the first of which has logical index `first`.
 template <Backend B>
 TensorHash hash_run(const void* data, DType dtype, int64_t first, int64_t n);
+TensorHash hash_run(Backend backend, const void* data, DType dtype, int64_t first, int64_t n);
 
 }  // namespace dr

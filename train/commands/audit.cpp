@@ -164,7 +164,7 @@ int audit(const AuditOptions& options) {
     if (!options.common.quiet)
       std::printf("%-22s %5zu  %10.3f  %10s  %-8s %-8s %-8s %-8s %d/%d\n", op.c_str(), i - begin, error,
                   differentiable ? format("{:.3f}", gradient).c_str() : "-", equal(threads), equal(batch),
-                  equal(device), memory ? "ok" : "DAMAGED", op_caught, op_injected);
+                  check.backends.size() > 1 ? equal(device) : "-", memory ? "ok" : "DAMAGED", op_caught, op_injected);
     std::fflush(stdout);
   }
   for (const std::string& m : messages) std::printf("FAILED %s\n", m.c_str());
