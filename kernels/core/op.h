@@ -107,23 +107,17 @@ struct Input {
   std::vector<double> list;          // values: taken in turn
   int64_t pad = 0;                   // gap in elements after each row of the last axis: the View is strided
 
-  Input as(DType t) const { Input i = *this; i.dtype = t; return i; }
-  Input padded(int64_t elements) const { Input i = *this; i.pad = elements; return i; }
+  Input as(DType t) const;
+  Input padded(int64_t elements) const;
 };
 
-inline Input normal(Sizes s, double mean = 0, double deviation = 1) {
-  return {s, DType::f32, Fill::normal, mean, deviation, {}, 0};
-}
-inline Input uniform(Sizes s, double low, double high) { return {s, DType::f32, Fill::uniform, low, high, {}, 0}; }
-inline Input integers(Sizes s, int64_t low, int64_t high) {
-  return {s, DType::i32, Fill::integers, double(low), double(high), {}, 0};
-}
-inline Input values(Sizes s, std::vector<double> list) {
-  return {s, DType::f32, Fill::values, 0, 1, std::move(list), 0};
-}
+Input normal(Sizes s, double mean = 0, double deviation = 1);
+Input uniform(Sizes s, double low, double high);
+Input integers(Sizes s, int64_t low, int64_t high);
+Input values(Sizes s, std::vector<double> list);
 // Magnitudes from 2^-20 to 2^20 of either sign, zeros of either sign, repeats.
-inline Input adversarial(Sizes s) { return {s, DType::f32, Fill::adversarial, 0, 1, {}, 0}; }
-inline Input absent() { return {}; }
+Input adversarial(Sizes s);
+Input absent();
 
 struct CaseSpec {
   std::string name;            // "R=5,C=33,bf16": with the op's name it identifies the case
@@ -178,17 +172,8 @@ constexpr bool is_shared(std::string_view field) {
 
 // ---- small checks that most contracts need ----
 
-inline void expect_float(const View& v, std::string_view what) {
-  CHECK(v.dtype == DType::f32 || v.dtype == DType::bf16 || v.dtype == DType::f64, "{} must be f32 or bf16, got {}",
-        what, to_string(v));
-}
-inline void expect_sizes(const View& v, const Sizes& sizes, std::string_view what) {
-  CHECK(v.sizes == sizes, "{} must have shape {}, got {}", what, to_string(sizes), to_string(v));
-}
-// f32 (f64 in a call of reference).
-inline void expect_f32(const View& v, const Sizes& sizes, std::string_view what) {
-  expect_sizes(v, sizes, what);
-  CHECK(v.dtype == DType::f32 || v.dtype == DType::f64, "{} must be f32, got {}", what, to_string(v));
-}
+void expect_float(const View& v, std::string_view what);
+void expect_sizes(const View& v, const Sizes& sizes, std::string_view what);
+void expect_f32(const View& v, const Sizes& sizes, std::string_view what);  // f32 (f64 in a call of reference)
 
 }  // namespace dr

@@ -18,10 +18,7 @@ struct Sizes {
   int rank = 0;
 
   Sizes() = default;
-  Sizes(std::initializer_list<int64_t> list) {
-    CHECK(list.size() <= kMaxRank, "a tensor has at most {} axes, got {}", kMaxRank, list.size());
-    for (int64_t v : list) d[rank++] = v;
-  }
+  Sizes(std::initializer_list<int64_t> list);
   int64_t operator[](int i) const { return d[i < 0 ? rank + i : i]; }
   int64_t& operator[](int i) { return d[i < 0 ? rank + i : i]; }
   int64_t count() const {
@@ -37,12 +34,7 @@ struct Sizes {
   }
 };
 
-// "(5,33)"
-inline std::string to_string(const Sizes& sizes) {
-  std::string s = "(";
-  for (int i = 0; i < sizes.rank; i++) s.append(i ? "," : "").append(std::to_string(sizes[i]));
-  return s + ")";
-}
+std::string to_string(const Sizes& sizes);  // "(5,33)"
 
 struct View {
   void* data = nullptr;
@@ -81,8 +73,7 @@ struct View {
 
   template <class T>
   T* as() const {
-    CHECK(dtype == dtype_of<T>, "expected a {} tensor, got {} {}", name_of(dtype_of<T>), name_of(dtype),
-          to_string(sizes));
+    if (dtype != dtype_of<T>) [[unlikely]] fail_dtype(dtype_of<T>);
     return static_cast<T*>(data);
   }
   template <class T, class... I>
@@ -100,10 +91,11 @@ struct View {
     v.data = static_cast<char*>(data) + begin * strides[axis] * int64_t(size_of(dtype));
     return v;
   }
+
+ private:
+  [[noreturn]] void fail_dtype(DType expected) const;
 };
 
-inline std::string to_string(const View& v) {
-  return v.present() ? std::string(name_of(v.dtype)) + to_string(v.sizes) : "absent";
-}
+std::string to_string(const View& v);  // "f32(5,33)"
 
 }  // namespace dr

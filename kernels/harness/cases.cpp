@@ -3,20 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/op_list.h"
-
 namespace dr::harness {
 
 namespace {
-
-template <class... O>
-void append(std::vector<TestCase>& list, OpList<O...>) {
-  (
-      [&] {
-        for (const Case<O>& c : O::cases()) list.push_back({erase(c.op), c});
-      }(),
-      ...);
-}
 
 constexpr size_t kGuard = 64;
 constexpr std::byte kGuardByte{0xa5};
@@ -53,12 +42,6 @@ bool TestCase::differentiable() const {
     if (input.sizes.rank && is_floating(input.dtype)) return true;
   }
   return false;
-}
-
-std::vector<TestCase> all_cases() {
-  std::vector<TestCase> list;
-  append(list, AllOps{});
-  return list;
 }
 
 GuardedTensor::GuardedTensor(const TensorSpec& spec, int64_t pad) {
