@@ -55,51 +55,14 @@ enum class ALayout { rows, panel };
 // c[i*ldc + j] = s, or c + s where `add`; s = the fma chain of a's row i and b's column j over kc <= 512 steps. Then
 // bias[j] is added, unless bias is null.
 //   b: one packed panel of width NV*W, 64-byte aligned   c: MR x NV*W f32, whole vectors
-template <int MR, int NV, ALayout L>
-__attribute__((noinline)) void tile(int64_t kc, const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
-                                    bool add, const float* bias) {
-  f32v acc[MR][NV] = {};
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) __builtin_prefetch(c + i * ldc + j * W, 1);
-  for (int64_t k = 0; k < kc; k++) {
-    f32v bk[NV];
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) {
-      bk[j] = load(b + j * W);
-      __builtin_prefetch(b + 8 * NV * W + j * W);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) {
-      const f32v ai = splat(L == ALayout::rows ? a[i * lda] : a[i]);
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; j++) acc[i][j] = fma(ai, bk[j], acc[i][j]);
-    }
-    a += L == ALayout::rows ? 1 : kMR;
-    b += NV * W;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; i++) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) {
-      float* p = c + i * ldc + j * W;
-      if (add) acc[i][j] = load(p) + acc[i][j];
-      if (bias) acc[i][j] = acc[i][j] + load(bias + j * W);
-      store(p, acc[i][j]);
-    }
-  }
-}
+using TileFunction = void (*)(int64_t kc, const float* a, int64_t lda, const float* b, float* c, int64_t ldc, bool add,
+                              const float* bias);
+// By layout, then rows, then vectors. In gemm_cpu.cpp, as the packing: once for all ops.
+extern const std::array<TileFunction, kMR * kNV> kTiles[2];
 
-using TileFunction = void (*)(int64_t, const float*, int64_t, const float*, float*, int64_t, bool, const float*);
-
-// The tile for `rows` <= kMR rows and `vectors` <= kNV vectors of columns.
-template <ALayout L>
-inline TileFunction tile_for(int rows, int vectors) {
-  static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
-    return std::array<TileFunction, sizeof...(I)>{tile<I / kNV + 1, I % kNV + 1, L>...};
-  }(std::make_integer_sequence<int, kMR * kNV>{});
-  return table[size_t((rows - 1) * kNV + vectors - 1)];
+// The tile for MR = `rows` <= kMR and NV = `vectors` <= kNV.
+DR_INLINE TileFunction tile_for(ALayout layout, int rows, int vectors) {
+  return kTiles[int(layout)][size_t((rows - 1) * kNV + vectors - 1)];
 }
 
 // ---- packing ----
@@ -191,32 +154,7 @@ DR_INLINE int panel_vectors(int64_t n, int64_t j) {
 constexpr size_t packed_b_floats(int64_t kc, int64_t n) { return size_t((n + kNR - 1) / kNR * kNR * kc); }
 
 template <class T>
-__attribute__((noinline)) void pack_b(int64_t kc, int64_t n, const T* b, int64_t ldb, bool transposed, float* out) {
-  if (transposed) {
-    for (int64_t j = 0; j < n; j += kNR) {
-      const int vectors = panel_vectors(n, j);
-      for (int v = 0; v < vectors; v++) {
-        const int64_t col = j + v * W;
-        pack_b_transposed(kc, n - col < W ? n - col : W, b + col * ldb, ldb, out + j * kc + v * W, vectors * W);
-      }
-    }
-    return;
-  }
-  // Row by row, so that B is read as it lies.
-  const int64_t whole = n / kNR * kNR;
-  const int tail = whole < n ? panel_vectors(n, whole) * W : 0;
-  for (int64_t k = 0; k < kc; k++) {
-    const T* row = b + k * ldb;
-    for (int64_t j = 0; j < whole; j += kNR) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kNV; v++) store(out + j * kc + k * kNR + v * W, load(row + j + v * W));
-    }
-    for (int64_t j = whole; j < n; j += W) {
-      float* p = out + whole * kc + k * tail + (j - whole);
-      store(p, n - j >= W ? load(row + j) : load_n(row + j, int(n - j)));
-    }
-  }
-}
+void pack_b(int64_t kc, int64_t n, const T* b, int64_t ldb, bool transposed, float* out);
 
 // Between rows of a packed A: whole vectors, and no power of two for a full chunk, which would crowd rows into few sets
 // of the first-level cache.
@@ -226,31 +164,7 @@ constexpr int64_t packed_a_stride(int64_t kc) { return (kc + 2 * W - 1) / W * W;
 // element k*kMR + i; places for rows past m are left alone, since no tile reads them. Else a[i*lda + k]: rows,
 // out[i*packed_a_stride(kc) + k].
 template <class T>
-__attribute__((noinline)) void pack_a(int64_t kc, int64_t m, const T* a, int64_t lda, bool transposed, float* out) {
-  if (!transposed) {
-    for (int64_t i = 0; i < m; i++)
-      for_vectors(kc, [&](int64_t k, auto n) {
-        store_n(out + i * packed_a_stride(kc) + k, load_n(a + i * lda + k, n), n);
-      });
-    return;
-  }
-  for (int64_t k = 0; k < kc; k++) {
-    const T* row = a + k * lda;
-    // Rows lie far apart, where the hardware sees no stream. Asking past the end of A is harmless.
-    for (int64_t i = 0; i < m; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(row + 16 * lda + i);
-    int64_t i = 0;
-    for (; i + kMR <= m; i += kMR) {
-      float* p = out + i * kc + k * kMR;
-      if constexpr (std::is_same_v<T, float>) {
-        std::memcpy(p, row + i, kMR * sizeof(float));
-      } else {
-#pragma GCC unroll 16
-        for (int r = 0; r < kMR; r++) p[r] = load1(row + i + r);
-      }
-    }
-    for (int64_t r = i; r < m; r++) out[i * kc + k * kMR + r - i] = load1(row + r);
-  }
-}
+void pack_a(int64_t kc, int64_t m, const T* a, int64_t lda, bool transposed, float* out);
 
 // ---- one problem on the calling thread ----
 
@@ -378,8 +292,7 @@ void gemm(int64_t M, int64_t N, int64_t K, const A& a_operand, const B& b_operan
             }
           for (int64_t j = 0; j < n_block; j += kNR) {
             const int vectors = panel_vectors(n_block, j);
-            const TileFunction run = layout == ALayout::panel ? tile_for<ALayout::panel>(rows, vectors)
-                                                              : tile_for<ALayout::rows>(rows, vectors);
+            const TileFunction run = tile_for(layout, rows, vectors);
             const float* b = packed_b + j * kc;
             const int64_t row = m0 + i, col = n0 + j;
             const int64_t columns = n_block - j < kNR ? n_block - j : kNR;
