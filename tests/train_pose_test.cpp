@@ -138,7 +138,7 @@ TEST(PoseMeasure, DeviationIsAMeanOverTheLastFramesModuloTheLane) {
 class TrainPose : public testing::Test {
  protected:
   int run(std::vector<std::string> arguments) {
-    CLI::App app;
+    Command app;
     Body body;
     add_train(app, body);
     arguments.insert(arguments.begin(), {"train", "pose", "--quiet"});
