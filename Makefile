@@ -79,12 +79,13 @@ PROVE_OBJ := $(call objects,tests/prove_math.cpp) \
   $(call isa_objects,$(filter tests/prove_math%,$(KERNEL_SRC)),$(PROOF_ISAS))
 
 # ---- targets ----
-.PHONY: help deps build test test-ops demo audit bench bench-peers check check-includes lint prove-math asan fuzz clean FORCE
+.PHONY: help deps build test test-ops demo reproduce-world audit bench bench-peers check check-includes lint prove-math asan fuzz clean FORCE
 
 help:
 	@echo 'dreamroad: an engine that trains driving world models and policies'
 	@echo
-	@echo '  make demo         install what is missing, build, audit every op, time the op table'
+	@echo '  make demo         install what is missing, build, train a world model on the built-in world, sample, measure: out/demo'
+	@echo '  make reproduce-world  the same for longer: out/reproduce (about an hour; goes on where it was stopped)'
 	@echo '  make test         install what is missing, build, run every test (ends with N passed, N failed, N skipped)'
 	@echo '  make build        build/$(CONFIG)/dreamroad, linked as build/dreamroad'
 	@echo '  make audit        every op and case against its reference, and the injected faults'
@@ -131,10 +132,12 @@ test-ops: deps
 	@$(MAKE) -j$(JOBS) $(BUILD)/dreamroad build/dreamroad $(BUILD)/run_tests
 	@$(BUILD)/run_tests --gtest_brief=1 --gtest_filter='*Ops*/$(OP)__*'
 
-demo: build
-	@mkdir -p out/demo
-	@build/dreamroad audit --json out/demo/audit.json
-	@build/dreamroad bench --seconds 0.1 --json out/demo/bench.json
+demo:
+	@start=$$(date +%s.%N); $(MAKE) build; \
+	train/recipes/world.sh demo out/demo $$(awk -v a=$$start -v b=$$(date +%s.%N) 'BEGIN { printf "%.1f", b - a }')
+
+reproduce-world: build
+	@train/recipes/world.sh reproduce out/reproduce
 
 audit:
 	@$(MAKE) build ISAS='$(TEST_ISAS)'

@@ -21,7 +21,7 @@ namespace {
 struct SimulateOptions {
   Common common;
   int envs = 1;
-  double seconds = 60, wander = sim::ExpertSettings{}.wander_m;
+  double seconds = 60, wander = sim::ExpertSettings{}.wander_m, lane_change_period = sim::DriveSettings{}.lane_change_period_s;
   std::string camera = "wide";
   int width = 256, height = 128;
   bool mp4 = false, no_depth = false, no_labels = false, no_noise = false;
@@ -40,6 +40,7 @@ int simulate(const SimulateOptions& o) {
   settings.camera = (o.camera == "narrow" ? sim::Camera::narrow() : sim::Camera::wide()).resized(o.width, o.height);
   settings.with_noise = !o.no_noise;
   settings.wander_m = o.wander;
+  settings.lane_change_period_s = o.lane_change_period;
 
   nlohmann::json segments = nlohmann::json::array();
   int64_t frames = 0;
@@ -113,6 +114,10 @@ void add_simulate(Command& app, Body& body) {
   command.add_option("--wander", options->wander, "m, standard deviation of the driver's place in the lane")
       .show_default()
       .range(0.0, 1.5);
+  command.add_option("--lane-change-period", options->lane_change_period,
+                     "s between lane changes, on average, where there are lanes to change to; 0: none")
+      .show_default()
+      .range(0.0, 3600.0);
   command.add_flag("--no-noise", options->no_noise, "a driver without wander and errors");
   command.callback([options, &body] { body = [options] { return simulate(*options); }; });
 }
