@@ -29,6 +29,13 @@ uint64_t feistel(uint64_t x, int half_bits, uint64_t seed, uint32_t epoch) {
 
 }  // namespace
 
+int64_t frames_to_5_hz(const DrivingLog& log) {
+  const int64_t n = log.frame_count();
+  if (n < 2) return 1;
+  const double dt = (log.frame_times_s.back() - log.frame_times_s.front()) / double(n - 1);
+  return std::max<int64_t>(1, int64_t(kFrameS / dt + 0.5));
+}
+
 Loader::Loader(std::vector<std::shared_ptr<const DrivingLog>> logs, const LoaderSettings& settings)
     : logs_(std::move(logs)), settings_(settings) {
   const LoaderSettings& s = settings_;
@@ -42,11 +49,7 @@ Loader::Loader(std::vector<std::shared_ptr<const DrivingLog>> logs, const Loader
     CHECK(log->camera.height == height_ && log->camera.width == width_, "{}: frames of {} x {}; those of {} are {} x {}",
           log->where, log->camera.width, log->camera.height, logs_[0]->where, width_, height_);
     const int64_t n = log->frame_count();
-    int64_t step = 1;
-    if (n > 1) {
-      const double dt = (log->frame_times_s.back() - log->frame_times_s.front()) / double(n - 1);
-      step = std::max<int64_t>(1, int64_t(kFrameS / dt + 0.5));
-    }
+    const int64_t step = frames_to_5_hz(*log);
     steps_.push_back(step);
     total_ += uint64_t(std::max<int64_t>(0, n - (s.window - 1) * step));
     ends_.push_back(total_);

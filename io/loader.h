@@ -26,6 +26,9 @@ struct LoaderSettings {
   uint64_t seed = 1;
 };
 
+// The nearest whole number of a log's frames to 0.2 s, at least 1.
+int64_t frames_to_5_hz(const DrivingLog& log);
+
 struct Window {
   uint64_t sample = 0;          // global number
   int log = 0;

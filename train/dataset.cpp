@@ -27,6 +27,12 @@ const Fields<DataSettings>& data_fields() {
   return list;
 }
 
+Fields<DataSettings> source_fields() {
+  Fields<DataSettings> list = data_fields();
+  std::erase_if(list, [](const Field<DataSettings>& f) { return f.name == "frames" || f.name == "width" || f.name == "height"; });
+  return list;
+}
+
 uint64_t drive_seed(uint64_t seed, uint64_t index) {
   const PhiloxWords mixed = random_block({seed, 0, 0x5eed0001}, index);
   return mixed.x[0] | uint64_t{mixed.x[1]} << 32;

@@ -20,6 +20,8 @@ struct DataSettings {
   int64_t width = 128, height = 64;  // of the pictures that the network sees
 };
 const Fields<DataSettings>& data_fields();
+Fields<DataSettings> source_fields();  // without the frames and their size, which what measures a network chooses
+                                       // itself
 
 using Logs = std::vector<std::shared_ptr<const DrivingLog>>;
 
@@ -28,8 +30,8 @@ using Logs = std::vector<std::shared_ptr<const DrivingLog>>;
 // Throws where there is no log with frames, or one is smaller than the wanted size.
 Logs open_dataset(Runtime& runtime, const DataSettings& settings, uint64_t seed);
 
-// What is trained on, and what is measured on alone: of several logs the last `holdout` of them, of a single log its last
-// `holdout` frames. Throws where nothing is left to train on.
+// What is trained on, and what is measured on alone: of several logs the last `holdout` of them, of a single log its
+// last `holdout` frames. Throws where nothing is left to train on.
 struct Split {
   Logs train, held_out;
 };

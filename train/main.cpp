@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "train/commands/command.h"
+#include "train/commands/eval.h"
 #include "train/commands/train.h"
 
 int main(int argc, char** argv) {
@@ -19,6 +20,9 @@ int main(int argc, char** argv) {
   dr::cli::add_inspect(app, body);
   dr::cli::add_train(app, body);
   dr::cli::add_encode(app, body);
+  dr::cli::add_sample(app, body);
+  dr::cli::add_eval(app, body);
+  dr::cli::add_report(app, body);
 
   return dr::run(app, {argv + 1, argv + argc}, dr::cli::kBadInput, [&] {
     if (list) return dr::cli::list_ops();

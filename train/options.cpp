@@ -60,6 +60,9 @@ Option Command::add_option(const std::string& name, double& value, const std::st
 Option Command::add_option(const std::string& name, std::string& value, const std::string& help) {
   return Option(app_->add_option(name, value, help));
 }
+Option Command::add_option(const std::string& name, std::vector<std::string>& values, const std::string& help) {
+  return Option(app_->add_option(name, values, help));
+}
 void Command::add_flag(const std::string& name, bool& value, const std::string& help) {
   app_->add_flag(name, value, help);
 }

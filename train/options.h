@@ -41,6 +41,7 @@ class Command {
   Option add_option(const std::string& name, uint64_t& value, const std::string& help);
   Option add_option(const std::string& name, double& value, const std::string& help);
   Option add_option(const std::string& name, std::string& value, const std::string& help);
+  Option add_option(const std::string& name, std::vector<std::string>& values, const std::string& help);  // one or more
   // "--name", or "--name,!--no-name" for one that can also be turned off.
   void add_flag(const std::string& name, bool& value, const std::string& help);
   void callback(std::function<void()> called_when_named);

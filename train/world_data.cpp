@@ -46,11 +46,14 @@ FramePose frame_pose(const DrivingLog& log, double time_s, double first_s) {
   // A log's first frame has no pose before it: the motion after it stands in.
   const bool starts = time_s - kFrameS < log.times_s.front() - 1e-6;
   const Pose moved = starts ? relative(at, log.pose_at(time_s + kFrameS)) : relative(log.pose_at(time_s - kFrameS), at);
-  const Pose place = relative(log.pose_at(first_s), at);
-  const Vec3 turned = euler_of(moved), heading = euler_of(place);
+  return frame_pose(moved, relative(log.pose_at(first_s), at));
+}
+
+FramePose frame_pose(const Pose& motion, const Pose& place) {
+  const Vec3 turned = euler_of(motion), heading = euler_of(place);
   FramePose p;
   for (size_t k = 0; k < 3; k++) {
-    p.motion[k] = moved.at[k], p.motion[3 + k] = turned[k];
+    p.motion[k] = motion.at[k], p.motion[3 + k] = turned[k];
     p.place[k] = place.at[k], p.place[3 + k] = heading[k];
   }
   return p;

@@ -29,6 +29,8 @@ struct LatentLog {
 
 // The motion of a frame and its place, from the log's poses: `time_s` of the frame, of the sequence's first one.
 FramePose frame_pose(const DrivingLog& log, double time_s, double first_s);
+// The same from poses: the frame seen from the one before it, and from the sequence's first one.
+FramePose frame_pose(const Pose& motion, const Pose& place);
 
 struct WorldBatch {
   Tensor clean;               // (B,A+N,h,w,2c), N = clean_frames()

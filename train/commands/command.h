@@ -41,6 +41,8 @@ void add_simulate(Command& app, Body& body);
 void add_reproject(Command& app, Body& body);
 void add_inspect(Command& app, Body& body);
 void add_encode(Command& app, Body& body);
+void add_sample(Command& app, Body& body);
+void add_report(Command& app, Body& body);
 int list_ops();
 
 }  // namespace dr::cli

@@ -2,13 +2,11 @@
 
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 
 #include "io/file.h"
 #include "io/nearest.h"
 #include "train/commands/train.h"
-#include "train/dataset.h"
-#include "train/latents.h"
+#include "train/latent_codec.h"
 #include "train/world_checkpoint.h"
 #include "train/world_data.h"
 
@@ -89,31 +87,13 @@ int train_world(const TrainWorldOptions& o) {
                 o.preset.c_str(), double(parameters.count()) / 1e6, bytes_text(state).c_str(), bytes_text(kept).c_str());
 
   const auto start = std::chrono::steady_clock::now();
-  LoadedTokenizer tokenizer;
-  if (!o.tokenizer.empty()) tokenizer = load_tokenizer(runtime, o.tokenizer);
-  const std::string tokenizer_hash = o.tokenizer.empty() ? "none" : tokenizer.hash;
+  const LatentCodec codec(runtime, o.tokenizer);
   const Logs logs = open_dataset(runtime, o.s.data, o.common.seed);
-  const std::vector<std::string> paths = o.s.data.data.empty() ? std::vector<std::string>() : dataset_paths(o.s.data.data);
-  std::vector<LatentLog> latents;
-  for (size_t i = 0; i < logs.size(); i++) {
-    const std::string stored = o.s.data.frames.empty() && i < paths.size() ? latents_path(paths[i]) : "";
-    LatentLog l{logs[i], {}};
-    if (o.tokenizer.empty()) {
-      l.latents = thumbnails(*logs[i]);
-    } else if (!stored.empty() && std::filesystem::exists(stored)) {
-      const HostArray a = read_latents(stored, tokenizer.hash);
-      l.latents.assign(a.data<float>(), a.data<float>() + a.view.count());
-    } else {
-      l.latents = encode_log(runtime, *tokenizer.tokenizer, *logs[i]);
-    }
-    latents.push_back(std::move(l));
-  }
-  const WorldData data(runtime, std::move(latents), network, o.s.objective, 0, o.common.seed);
+  const WorldData data(runtime, codec.encode(logs, o.s.data), network, o.s.objective, 0, o.common.seed);
   if (!o.common.quiet)
     std::printf("world: %zu logs, %llu windows, latents by %s (%.1f s); sequences of %lld anchors, %lld clean frames and %lld "
                 "noised ones, %lld tokens each\n",
-                logs.size(), static_cast<unsigned long long>(data.windows()),
-                o.tokenizer.empty() ? "8 x 8 means, no tokenizer is given" : o.tokenizer.c_str(),
+                logs.size(), static_cast<unsigned long long>(data.windows()), codec.words().c_str(),
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                 static_cast<long long>(network.anchors), static_cast<long long>(data.clean_frames()),
                 static_cast<long long>(data.targets()), static_cast<long long>(tokens));
@@ -125,7 +105,7 @@ int train_world(const TrainWorldOptions& o) {
   settings.update(to_json(o.s.data, data_fields()));
   settings["preset"] = o.preset, settings["seed"] = o.common.seed;
   settings["init"] = o.init;
-  settings["residual-gain"] = data.residual_gain(), settings["tokenizer"] = tokenizer_hash;
+  settings["residual-gain"] = data.residual_gain(), settings["tokenizer"] = codec.hash();
   Recording recording(runtime, o.common);
   const TrainingRun run{.kind = "world",
                         .settings = settings,

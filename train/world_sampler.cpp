@@ -1,0 +1,186 @@
+#include "train/world_sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/core/host_math.h"
+#include "kernels/core/philox.h"
+
+namespace dr {
+
+namespace {
+
+constexpr double kFrameS = 0.2;
+constexpr uint32_t kNoiseOp = 0x3a7d0004;  // Philox op id
+
+}  // namespace
+
+WorldSampler::WorldSampler(Runtime& runtime, const LoadedWorldModel& world, const SamplerSettings& settings,
+                           std::vector<RolloutStart> starts)
+    : runtime_(runtime),
+      world_(world),
+      settings_(settings),
+      starts_(std::move(starts)),
+      rollout_(runtime, *world.model, batch(), euler_schedule(settings.steps)) {
+  const WorldModelConfig& config = world.model->config();
+  CHECK(!starts_.empty(), "world sampler: no rollouts");
+  CHECK(settings.temperature >= 0, "world sampler: a temperature of {}; accepted: 0 or more", settings.temperature);
+  const int64_t context = starts_[0].context;
+  for (const RolloutStart& s : starts_) {
+    CHECK(s.context == context && context > 0,
+          "world sampler: rollouts of {} and {} given frames; accepted: one number, above 0", context, s.context);
+    const int64_t frames =
+        config.anchors > 0 ? s.anchor + config.anchors : context;  // from the first to the last given one
+    CHECK(config.anchors == 0 || (s.anchor >= context && frames <= kWindowFrames),
+          "world sampler: anchors from frame {} on; accepted: {} to {}", s.anchor, context,
+          kWindowFrames - config.anchors);
+    CHECK(s.first >= 0 && s.frame(frames - 1) < s.log().frame_count(),
+          "{}: frames {} to {} of {} are needed for a rollout", s.log().where, s.first, s.frame(frames - 1),
+          s.log().frame_count());
+    CHECK(int64_t(s.source->latents.size()) == s.log().frame_count() * config.frame_numbers(),
+          "{}: {} latents for {} frames of {}", s.log().where, s.source->latents.size(), s.log().frame_count(),
+          config.frame_numbers());
+    first_.push_back(s.pose(0));
+    last_.push_back(s.pose(context - 1));
+  }
+  const auto given = [&](const std::function<int64_t(const RolloutStart&)>& index) {
+    Frame f{from_logs([&](const RolloutStart& s) { return s.frame(index(s)); }), {}};
+    for (const RolloutStart& s : starts_)
+      f.conditions.add(frame_pose(s.log(), s.time_s(index(s)), s.time_s(0)), index(s), 0);
+    return f;
+  };
+  for (int64_t a = 0; a < config.anchors; a++) {
+    const Frame f = given([&](const RolloutStart& s) { return s.anchor + a; });
+    rollout_.add_anchor(f.latent, f.conditions);
+  }
+  for (int64_t k = 0; k < context; k++) {
+    frames_.push_back(given([&](const RolloutStart&) { return k; }));
+    append(frames_.back());
+  }
+  settled_ = frames_.size();
+}
+
+Tensor WorldSampler::from_logs(const std::function<int64_t(const RolloutStart&)>& frame) const {
+  const WorldModelConfig& o = world_.model->config();
+  std::vector<float> numbers;
+  for (const RolloutStart& s : starts_) {
+    const auto at = s.source->latents.begin() + frame(s) * o.frame_numbers();
+    numbers.insert(numbers.end(), at, at + o.frame_numbers());
+  }
+  return runtime_.from(numbers, {batch(), o.rows, o.columns, o.latent_channels});
+}
+
+FrameConditions WorldSampler::at(const std::vector<Pose>& poses) const {
+  CHECK(poses.size() == starts_.size(), "world sampler: {} poses for {} rollouts", poses.size(), starts_.size());
+  CHECK(index() < kWindowFrames, "world sampler: a rollout ends after {} frames, those that are given included",
+        kWindowFrames);
+  FrameConditions c;
+  for (size_t b = 0; b < starts_.size(); b++)
+    c.add(frame_pose(relative(last_[b], poses[b]), relative(first_[b], poses[b])), index(), 0);
+  return c;
+}
+
+void WorldSampler::append(const Frame& frame) {
+  rollout_.append(frame.latent, frame.conditions, settings_.plan ? &plan_ : nullptr);
+}
+
+// The keys and values of all frames so far, or of the window anew.
+void WorldSampler::settle() {
+  if (settled_ == frames_.size() && !settings_.recompute) return;
+  size_t begin = settled_;
+  if (settings_.recompute) {
+    begin = frames_.size() - std::min(frames_.size(), size_t(world_.model->config().window));
+    rollout_.forget_context(begin > 0 ? frames_[begin - 1].latent
+                                      : runtime_.zeros(DType::f32, frames_[0].latent.sizes()));
+    recomputed_ += int64_t(settled_) - int64_t(begin);
+  }
+  for (size_t i = begin; i < frames_.size(); i++) append(frames_[i]);
+  settled_ = frames_.size();
+}
+
+Tensor WorldSampler::noise() const {
+  const WorldModelConfig& o = world_.model->config();
+  const auto numbers = uint64_t(o.frame_numbers());
+  std::vector<float> z;
+  for (const RolloutStart& s : starts_)
+    for (uint64_t i = 0; i < numbers; i++) {
+      const uint64_t element = s.number * numbers + i;
+      const RandomStream stream{settings_.seed, uint32_t(index()), kNoiseOp};
+      z.push_back(float(settings_.temperature) * normal(random_block(stream, element / 4), int(element % 4)));
+    }
+  return runtime_.from(z, {batch(), o.rows, o.columns, o.latent_channels});
+}
+
+Tensor WorldSampler::generate(const std::vector<Pose>& poses) {
+  const FrameConditions conditions = at(poses);
+  settle();
+  rollout_.begin_frame(conditions, settings_.guidance != 1);
+  std::vector<float> x = rollout_.generate(noise(), float(settings_.guidance)).floats();
+  if (world_.model->config().residual) {
+    const std::vector<float> before = rollout_.before().floats();
+    const auto gain = float(world_.notes.residual_gain);
+    for (size_t i = 0; i < x.size(); i++) x[i] = before[i] + x[i] / gain;
+  }
+  return runtime_.from(x, rollout_.before().sizes());
+}
+
+void WorldSampler::push(const Tensor& latents, const std::vector<Pose>& poses) {
+  frames_.push_back({latents, at(poses)});
+  last_ = poses;
+}
+
+std::vector<Pose> WorldSampler::planned() {
+  CHECK(settings_.plan, "world sampler: plans are not kept");
+  settle();
+  int64_t after = 0;  // the plan's points around the next frame's time
+  while (plan_time_s(after) < kFrameS) after++;
+  const double share = (kFrameS - plan_time_s(after - 1)) / (plan_time_s(after) - plan_time_s(after - 1));
+  const std::vector<float> mean = plan_.mean.floats(), logits = plan_.logits.floats();
+  const int64_t guesses = plan_.logits.size(1);
+  std::vector<Pose> next;
+  for (int64_t b = 0; b < batch(); b++) {
+    const auto row = logits.begin() + b * guesses;
+    const int64_t best = std::max_element(row, row + guesses) - row;
+    const auto number = [&](int64_t k) {
+      const auto read = [&](int64_t point) {
+        const auto i = size_t(point * kPlanNumbers + k);
+        return double(mean[size_t((b * guesses + best) * kPlanSize) + i]) * double(plan_scale()[i]);
+      };
+      return read(after - 1) + share * (read(after) - read(after - 1));
+    };
+    next.push_back(last_[size_t(b)] *
+                   pose_of_euler({number(0), number(1), number(2)}, {number(9), number(10), number(11)}));
+  }
+  return next;
+}
+
+std::vector<Pose> log_track(const RolloutStart& start, int64_t frames) {
+  const int64_t last = start.frame(start.context + frames - 1);
+  CHECK(last < start.log().frame_count(), "{}: a rollout needs the pose of frame {}; the log has {}", start.log().where,
+        last, start.log().frame_count());
+  std::vector<Pose> track;
+  for (int64_t k = 0; k < frames; k++) track.push_back(start.pose(start.context + k));
+  return track;
+}
+
+double deviation_share(int64_t frames) {
+  const double u = std::min(1.0, double(frames) / double(kDeviationFrames));
+  return u * u * u * (10 - 15 * u + 6 * u * u);
+}
+
+std::vector<Pose> deviated_track(const RolloutStart& start, int64_t frames, double right_m) {
+  std::vector<Pose> track = log_track(start, frames);
+  Pose before = start.pose(start.context - 1);
+  for (int64_t k = 0; k < frames; k++) {
+    Pose& at = track[size_t(k)];
+    const double forward_m = relative(before, at).at[0];
+    before = at;
+    const double u = std::min(1.0, double(k + 1) / double(kDeviationFrames)), offset = right_m * deviation_share(k + 1);
+    const double aside = right_m * 30 * u * u * (1 - u) * (1 - u) / double(kDeviationFrames);  // metres per frame
+    // A vehicle that stands would have to turn across its lane to move aside: it looks as if it crept.
+    at = at * pose_of_euler({0, offset, 0}, {0, 0, canonical::atan2(aside, std::max(forward_m, 0.5))});
+  }
+  return track;
+}
+
+}  // namespace dr
