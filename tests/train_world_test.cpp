@@ -454,7 +454,7 @@ TEST_F(World, EvaluatesAndReports) {
   const std::string page = folder_->read("report/report.html");
   size_t pictures = 0;
   for (size_t at = page.find("<img"); at != page.npos; at = page.find("<img", at + 1)) pictures++;
-  EXPECT_EQ(pictures, 4u * 5 + 3u * 6);
+  EXPECT_EQ(pictures, 4u * 4 + 3u * 5);
   EXPECT_TRUE(holds(page, "PSNR over a rollout"));
 }
 

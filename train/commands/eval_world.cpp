@@ -212,13 +212,13 @@ class WorldEvaluation {
     const size_t which = d.starts.size() / 2;
     const Films truth = films_.recorded(d.starts, d.along.frames);
     for (const Films* f : {&truth, &d.along, &d.left, &d.right})
-      for (int64_t i = 4; i < d.along.frames; i += 5) strip.images.push_back(film_frame(*f, which, i));
-    for (int64_t i = 4; i < d.along.frames; i += 5) strip.heads.push_back(format("{:.1f} s", 0.2 * double(i + 1)));
+      for (int64_t i = 9; i < d.along.frames; i += 5) strip.images.push_back(film_frame(*f, which, i));
+    for (int64_t i = 9; i < d.along.frames; i += 5) strip.heads.push_back(format("{:.1f} s", 0.2 * double(i + 1)));
     return strip;
   }
 
   Strip next_frame_strip(const Compared& c) const {
-    constexpr size_t kColumns = 6;
+    constexpr size_t kColumns = 4;
     Strip strip{"next_frame", {"true", "generated", "last frame held", "tokenizer"}, {}, {}};
     std::vector<size_t> picked;
     for (size_t k = 0; k < std::min(kColumns, c.starts.size()); k++)
@@ -233,7 +233,7 @@ class WorldEvaluation {
 
   // One rollout, at up to kColumns of its frames.
   Strip sequential_strip(const Compared& c) const {
-    constexpr int64_t kColumns = 6;
+    constexpr int64_t kColumns = 5;
     Strip strip{"sequential", {"true", "generated", "last frame held"}, {}, {}};
     const int64_t frames = c.made.frames, columns = std::min(kColumns, frames);
     const size_t which = c.starts.size() / 2;
@@ -355,6 +355,14 @@ int eval_world(const EvalWorldOptions& o) {
   }
   result["commanded_m"] = o.s.deviation_m;
   result["measured_left_m"] = result["measured_right_m"] = result["pose_net_slope_on_true_renders"] = nullptr;
+  if (!o.common.quiet)
+    std::printf("each from %lld true frames%s; the first anchor is %.1f s behind a next frame%s\n",
+                static_cast<long long>(o.s.context_frames),
+                o.s.targets.empty() ? "" : format(", which may lie before --targets {}", o.s.targets).c_str(),
+                0.2 * double(next.starts[0].anchor - o.s.context_frames),
+                sequential ? format(", {:.1f} s behind the first frame of a rollout",
+                                    0.2 * double(sequential->starts[0].anchor - o.s.context_frames)).c_str()
+                           : "");
   print_scores(next, sequential, o.s, scorer.has_lpips());
   if (ruler) {
     const PoseNetwork& network = *ruler->network;

@@ -136,7 +136,7 @@ void add_evaluation(Report& report, const std::string& folder, const json& e) {
     curves.push_back(steps_of("generated at temperature 0", numbers(e, "sequential_psnr_db_at_temperature_0")));
   curves.push_back(steps_of("tokenizer alone", numbers(e, "tokenizer_sequential_psnr_db")));
   std::erase_if(curves, [](const Series& s) { return s.y.empty(); });
-  report.curves({"PSNR over a rollout", "time, s", "dB", curves});
+  report.curves({"PSNR over a rollout", "time since the last true frame, s", "dB", curves});
   add_strip(report, folder, e, "sequential", "One rollout");
   if (std::isfinite(number(e, "speed_mae_mps")))
     report.table({"Motion that the pose network reads in the frames, mean absolute error", "lrr",
