@@ -1,6 +1,7 @@
 // The commands train tokenizer and encode: the same weights for any number of threads and across an interruption, what
 // their files hold, and what they refuse.
 
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <thread>
 #include <unistd.h>
@@ -25,7 +26,7 @@ class TrainTokenizer : public testing::Test {
   using Args = std::vector<std::string>;
 
   int run(Args args) {
-    CLI::App app;
+    Command app;
     Body body;
     add_train(app, body);
     add_encode(app, body);
