@@ -1,5 +1,7 @@
 #include "model/world_model.h"
 
+#include <cmath>
+
 #include "kernels/adaln_linear/adaln_linear.h"
 #include "kernels/add/add.h"
 #include "kernels/concat/concat.h"
@@ -36,20 +38,23 @@ WorldModel::WorldModel(Parameters& p, const WorldModelConfig& config) : runtime_
   const auto layer = [&](const std::string& name, int64_t out, int64_t in, Init init) {
     return Layer{p.add(name + ".weight", {out, in}, init), p.add(name + ".bias", {out}, Init::zeros())};
   };
-  const Init normal = Init::normal(0.02f);
+  // Conditions and rows must reach the blocks at unit scale whatever the width: modulation starts at zero and learns in
+  // proportion to them.
+  const auto unit = [](int64_t inputs) { return Init::normal(float(1 / std::sqrt(double(inputs)))); };
   const int64_t numbers = o.patch * o.patch * o.latent_channels;
-  embed_ = layer("embed", c, 2 * numbers, Init::normal(0.1f));
-  place_ = p.add("place", {o.tokens(), c}, normal);
-  pose_in_ = layer("pose.in", c, kPoseFeatures, Init::normal(0.05f));
-  pose_out_ = layer("pose.out", c, c, normal);
-  tau_in_ = layer("tau.in", c, kTauFeatures, Init::normal(0.05f));
-  tau_out_ = layer("tau.out", c, c, normal);
-  withheld_ = p.add("withheld", {2, c}, normal);
-  index_ = p.add("index", {kWindowFrames, c}, normal);
+  embed_ = layer("embed", c, 2 * numbers, unit(2 * numbers));
+  place_ = p.add("place", {o.tokens(), c}, Init::normal(0.5f));
+  pose_in_ = layer("pose.in", c, kPoseFeatures, unit(kPoseFeatures));
+  pose_out_ = layer("pose.out", c, c, Init::normal(float(2 / std::sqrt(double(c)))));
+  tau_in_ = layer("tau.in", c, kTauFeatures, unit(kTauFeatures));
+  tau_out_ = layer("tau.out", c, c, Init::normal(float(2 / std::sqrt(double(c)))));
+  withheld_ = p.add("withheld", {2, c}, Init::normal(0.1f));
+  index_ = p.add("index", {kWindowFrames, c}, Init::normal(0.1f));
   if (o.shared_modulation) shared_ = layer("modulation", 6 * c, c, Init::zeros());
   for (int64_t i = 0; i < o.layers; i++)
     blocks_.emplace_back(p, format("blocks.{}", i),
                          TransformerBlockOptions{.channels = c, .heads = o.heads, .hidden = o.mlp_ratio * c,
+                                                 .deviation = float(0.7 / std::sqrt(double(c))),
                                                  .mask = {.tokens_per_frame = int(o.tokens()), .anchors = int(o.anchors),
                                                           .window = int(o.window)},
                                                  .shared_modulation = o.shared_modulation});

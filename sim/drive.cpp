@@ -26,6 +26,7 @@ Drive::Drive(const DriveSettings& settings) : settings_(settings) {
   ExpertSettings expert;
   expert.limit_mps = schedule.uniform(11, 17);
   expert.wander_m = settings.wander_m;
+  expert.curvature_error = settings.steering_error;
   if (!settings.with_noise) expert = expert.without_noise();
   scene_ = scene_of(settings, expert.limit_mps);
   const Road& road = scene_.road;

@@ -21,6 +21,7 @@ struct DriveSettings {
   Camera camera = Camera::wide();
   bool with_noise = true;               // of the driver
   double wander_m = ExpertSettings{}.wander_m;  // standard deviation of the driver's place in the lane
+  double steering_error = ExpertSettings{}.curvature_error;  // 1/m, standard deviation of the hand on the wheel
   double lane_change_period_s = 25;     // on average, where the road has lanes to change to; 0: none
 };
 

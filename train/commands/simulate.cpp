@@ -21,7 +21,8 @@ namespace {
 struct SimulateOptions {
   Common common;
   int envs = 1;
-  double seconds = 60, wander = sim::ExpertSettings{}.wander_m, lane_change_period = sim::DriveSettings{}.lane_change_period_s;
+  double seconds = 60, wander = sim::ExpertSettings{}.wander_m, lane_change_period = sim::DriveSettings{}.lane_change_period_s,
+         steering_error = sim::DriveSettings{}.steering_error;
   std::string camera = "wide";
   int width = 256, height = 128;
   bool mp4 = false, no_depth = false, no_labels = false, no_noise = false;
@@ -41,6 +42,7 @@ int simulate(const SimulateOptions& o) {
   settings.with_noise = !o.no_noise;
   settings.wander_m = o.wander;
   settings.lane_change_period_s = o.lane_change_period;
+  settings.steering_error = o.steering_error;
 
   nlohmann::json segments = nlohmann::json::array();
   int64_t frames = 0;
@@ -118,6 +120,10 @@ void add_simulate(Command& app, Body& body) {
                      "s between lane changes, on average, where there are lanes to change to; 0: none")
       .show_default()
       .range(0.0, 3600.0);
+  command.add_option("--steering-error", options->steering_error,
+                     "1/m, standard deviation of the driver's hand on the wheel; 0.01 swerves")
+      .show_default()
+      .range(0.0, 0.1);
   command.add_flag("--no-noise", options->no_noise, "a driver without wander and errors");
   command.callback([options, &body] { body = [options] { return simulate(*options); }; });
 }
