@@ -10,6 +10,7 @@
 #include "kernels/qk_norm_rotary/qk_norm_rotary.h"
 #include "kernels/qkv_attention/qkv_attention.h"
 #include "kernels/silu/silu.h"
+#include "kernels/slice/slice.h"
 
 namespace dr {
 
@@ -49,14 +50,15 @@ Tensor TransformerBlock::qkv(Tape& tape, const Tensor& h, const Tensor& m) const
                     qkv_.weight, qkv_.bias);
 }
 
-Tensor TransformerBlock::after_attention(Tape& tape, const Tensor& h, const Tensor& a, const Tensor& m) const {
-  const Tensor h1 = tape.apply(LinearGatedResidual{}, a, out_.weight, out_.bias, part(tape, m, 2), h);
-  return tape.apply(AdaLNMlp{.eps = options_.norm_eps, .norm = options_.norm}, h1, part(tape, m, 3), part(tape, m, 4),
-                    part(tape, m, 5), up_.weight, up_.bias, down_.weight, down_.bias);
+Tensor TransformerBlock::after_attention(Tape& tape, const Tensor& h, const Tensor& a, const Tensor& m,
+                                         bool keep_hidden) const {
+  const Tensor h1 = tape.apply(LinearGatedResidual{.keep_h = keep_hidden}, a, out_.weight, out_.bias, part(tape, m, 2), h);
+  return tape.apply(AdaLNMlp{.eps = options_.norm_eps, .norm = options_.norm, .keep_pre = keep_hidden}, h1,
+                    part(tape, m, 3), part(tape, m, 4), part(tape, m, 5), up_.weight, up_.bias, down_.weight, down_.bias);
 }
 
 Tensor TransformerBlock::apply_modulated(Tape& tape, const Tensor& x, const Tensor& m, const Tensor& cos,
-                                         const Tensor& sin, int targets) const {
+                                         const Tensor& sin, int targets, int64_t from, bool keep_hidden) const {
   const int64_t c = options_.channels, heads = options_.heads;
   CHECK(x.rank() == 3 && x.size(2) == c, "transformer block: x must be (B,L,{}), got {}", c, to_string(x.view()));
   const int64_t batch = x.size(0), length = x.size(1), rows = batch * length;
@@ -70,7 +72,15 @@ Tensor TransformerBlock::apply_modulated(Tape& tape, const Tensor& x, const Tens
   const QkvAttention attention{.mask = mask, .eps = options_.qk_norm_eps};
   const Tensor a = tape.apply(attention, tape.reshape(qkv(tape, h, m), {batch, length, 3, heads, c / heads}), q_norm_,
                               k_norm_, cos, sin);
-  return tape.reshape(after_attention(tape, h, tape.reshape(a, {rows, c}), m), x.sizes());
+  if (from == 0) return tape.reshape(after_attention(tape, h, tape.reshape(a, {rows, c}), m, keep_hidden), x.sizes());
+  const int64_t frames = m.size(0) / batch, tokens = length / frames;
+  const auto rest = [&](const Tensor& t, int64_t each, int64_t width) {  // of (B frames each, width)
+    const Tensor s = tape.apply(Slice{.axis = 1, .begin = from * each, .length = (frames - from) * each},
+                                tape.reshape(t, {batch, frames * each, width}));
+    return tape.reshape(s, {batch * (frames - from) * each, width});
+  };
+  const Tensor y = after_attention(tape, rest(x, tokens, c), rest(a, tokens, c), rest(m, 1, 6 * c), keep_hidden);
+  return tape.reshape(y, {batch, (frames - from) * tokens, c});
 }
 
 Tensor TransformerBlock::decode(Tape& tape, const Tensor& x, const Tensor& m, const Tensor& cos, const Tensor& sin,
@@ -94,7 +104,7 @@ Tensor TransformerBlock::decode(Tape& tape, const Tensor& x, const Tensor& m, co
   };
   keep(qk[1], cache.k), keep(part_of(2), cache.v);
   const Tensor a = tape.apply(AttentionDecode{}, qk[0], cache.k, cache.v, order);
-  return after_attention(tape, h, a.reshape({batch * tokens, c}), m).reshape(x.sizes());
+  return after_attention(tape, h, a.reshape({batch * tokens, c}), m, false).reshape(x.sizes());
 }
 
 }  // namespace dr

@@ -49,9 +49,11 @@ class TransformerBlock {
     return apply_modulated(tape, x, modulation(tape, tape.reshape(condition, {condition.size(0) * condition.size(1),
                                                                               condition.size(2)})), cos, sin, options_.mask.targets);
   }
-  // m (B T,6C); the last `targets` frames of x are noised copies, as frame_mask.h has them.
-  Tensor apply_modulated(Tape& tape, const Tensor& x, const Tensor& m, const Tensor& cos, const Tensor& sin,
-                         int targets) const;
+  // m (B T,6C); the last `targets` frames of x are noised copies, as frame_mask.h has them. y is of the frames from `from`
+  // on, for whoever needs no others. keep_hidden: false keeps a third less for backward, which
+  // computes the MLP's hidden layer and attention's projection again.
+  Tensor apply_modulated(Tape& tape, const Tensor& x, const Tensor& m, const Tensor& cos, const Tensor& sin, int targets,
+                         int64_t from = 0, bool keep_hidden = true) const;
   // x (B,S,C): one frame; m (B,6C); cos, sin (B,S,D/2); order: attention_decode's, the frame's own slot `slot` last. Its
   // keys and values are written there. The tape must not record: there is no gradient.
   Tensor decode(Tape& tape, const Tensor& x, const Tensor& m, const Tensor& cos, const Tensor& sin, const BlockCache& cache,
@@ -62,7 +64,7 @@ class TransformerBlock {
   struct Layer { Tensor weight, bias; };
 
   Tensor qkv(Tape& tape, const Tensor& h, const Tensor& m) const;
-  Tensor after_attention(Tape& tape, const Tensor& h, const Tensor& a, const Tensor& m) const;
+  Tensor after_attention(Tape& tape, const Tensor& h, const Tensor& a, const Tensor& m, bool keep_hidden) const;
   Tensor part(Tape& tape, const Tensor& m, int64_t index) const;
 
   TransformerBlockOptions options_;

@@ -130,7 +130,7 @@ WorldModel::Rotary WorldModel::rotary(Runtime& runtime, const std::vector<int32_
 }
 
 WorldModel::Output WorldModel::apply(Tape& tape, const Tensor& clean, const Tensor& noised, const FrameConditions& conditions,
-                                     bool plan, Noised kind) const {
+                                     bool plan, Noised kind, int64_t recompute) const {
   const WorldModelConfig& o = config_;
   const int64_t batch = clean.size(0), kept = clean.size(1), targets = noised ? noised.size(1) : 0, frames = kept + targets;
   const int64_t s = o.tokens(), c = o.channels;
@@ -143,19 +143,24 @@ WorldModel::Output WorldModel::apply(Tape& tape, const Tensor& clean, const Tens
   const Tensor for_blocks = block_condition(tape, condition);
   const Rotary r = rotary(runtime_, conditions.index, batch);
   Tensor h = embed(tape, targets ? tape.apply(Concat{.axis = 1}, clean, noised, Tensor(), Tensor(), Tensor(), Tensor()) : clean);
-  for (const TransformerBlock& b : blocks_)
-    h = b.apply_modulated(tape, h, b.modulation(tape, for_blocks), r.cos, r.sin, kind == Noised::copies ? int(targets) : 0);
+  // Nothing looks at the last block's anchors, nor, without a plan, at its clean frames.
+  const int64_t layers = int64_t(blocks_.size()), seen = plan || targets == 0 ? o.anchors : kept;
+  for (int64_t i = 0; i < layers; i++) {
+    const TransformerBlock& b = blocks_[size_t(i)];
+    h = b.apply_modulated(tape, h, b.modulation(tape, for_blocks), r.cos, r.sin, kind == Noised::copies ? int(targets) : 0,
+                          i + 1 == layers ? seen : 0, i >= recompute);
+  }
   Output out;
   if (targets) {
     const Tensor last = tape.apply(Slice{.axis = 1, .begin = kept, .length = targets}, tape.reshape(condition, {batch, frames, c}));
-    const Tensor of_targets = tape.apply(Slice{.axis = 1, .begin = kept * s, .length = targets * s}, h);
+    const Tensor of_targets = tape.apply(Slice{.axis = 1, .begin = (kept - seen) * s, .length = targets * s}, h);
     const Tensor v = velocity(tape, tape.reshape(of_targets, {batch * targets, s, c}),
                               final_modulation(tape, tape.reshape(last, {batch * targets, c})));
     out.velocity = tape.reshape(v, {batch, targets, o.rows, o.columns, o.latent_channels});
   }
   if (plan) {
     const int64_t n = kept - o.anchors;
-    const Tensor context = tape.apply(Slice{.axis = 1, .begin = o.anchors * s, .length = n * s}, h);
+    const Tensor context = tape.apply(Slice{.axis = 1, .begin = 0, .length = n * s}, h);
     out.plan = plan_->apply(tape, tape.reshape(context, {batch * n, s, c}));
   }
   return out;

@@ -36,6 +36,11 @@ struct WorldModelConfig {
   int64_t frame_numbers() const { return rows * columns * latent_channels; }
 };
 
+// The smallest of the published sizes, after GPT-2's; latents of 128 x 256 pixels. Source: arXiv:2504.19077, section 4.2.1.
+inline WorldModelConfig gpt_world_model() {
+  return {.rows = 16, .columns = 32, .layers = 12, .channels = 768, .heads = 12, .shared_modulation = true};
+}
+
 inline constexpr int64_t kWindowFrames = 50;  // ten seconds at 5 Hz: what an index counts
 
 // What a model is told of the frames of a batch, in order: (B,F).
@@ -61,9 +66,10 @@ class WorldModel {
   // What noised frames are: copies of the last clean frames, or the one frame behind the last clean one.
   enum class Noised : uint8_t { copies, next };
   // clean (B,A+N,h,w,2c): latents and those before them    noised (B,M,h,w,2c): x_tau and the latent before; or absent
-  // conditions of B x (A+N+M) frames
+  // conditions of B x (A+N+M) frames    recompute: so many of the first blocks keep less for backward, which
+  // computes the hidden layer of their MLP again; it changes no bit
   Output apply(Tape& tape, const Tensor& clean, const Tensor& noised, const FrameConditions& conditions, bool plan,
-               Noised kind = Noised::copies) const;
+               Noised kind = Noised::copies, int64_t recompute = 0) const;
 
  private:
   friend class WorldRollout;

@@ -11,24 +11,82 @@ size_t Arena::size_class(size_t bytes) {
   return std::max<size_t>(1, (bytes + step - 1) / step) * step;
 }
 
+void* Arena::from_system(size_t size) {
+  void* p = device_->allocate(size);
+  if (!p) {  // perhaps the cache holds it in other blocks
+    device_->synchronize();
+    trim();
+    p = device_->allocate(size);
+  }
+  CHECK(p, "out of memory on {}: {} MiB asked for, {} MiB in use, {} MiB available", name_of(device_->kind()),
+        size >> 20, stats_.live >> 20, device_->memory().available >> 20);
+  stats_.system_allocations++;
+  return p;
+}
+
+void* Arena::take_small(size_t size) {
+  std::vector<void*>& free_blocks = small_[size];
+  if (free_blocks.empty()) return from_system(size);
+  void* const p = free_blocks.back();
+  free_blocks.pop_back();
+  stats_.cached -= size;
+  return p;
+}
+
+void* Arena::take_large(size_t size) {
+  constexpr size_t kLeast = size_t{1} << 16;  // a smaller rest stays with the part
+  constexpr size_t kMost = size_t{64} << 20;  // that the system is asked for ahead
+  const auto best = large_.lower_bound({size, nullptr});
+  std::byte* p;
+  if (best == large_.end()) {
+    // More than is asked for where much is held: the system rounds every block up to whole huge pages.
+    const size_t ahead = std::min(kMost, (stats_.live + stats_.cached) / 16) / kLarge * kLarge;
+    const size_t all = std::max(size, device_->memory().available > 4 * ahead ? ahead : 0);
+    p = static_cast<std::byte*>(from_system(all));
+    parts_[p] = {all, nullptr, nullptr, true};
+  } else {
+    p = best->second;
+    large_.erase(best);
+    stats_.cached -= parts_[p].size;
+  }
+  Part& part = parts_[p];
+  part.free = false;
+  if (const size_t rest = part.size - size; rest >= kLeast) {
+    std::byte *const next = p + size, *const after = part.after;
+    part.size = size, part.after = next;
+    parts_[next] = {rest, p, after, true};  // `part` is not valid behind this line
+    if (after) parts_[after].before = next;
+    large_.insert({rest, next});
+    stats_.cached += rest;
+  }
+  return p;
+}
+
+void Arena::keep_large(std::byte* p) {
+  Part part = parts_[p];
+  stats_.cached += part.size;
+  const auto absorb = [&](std::byte* neighbour) {
+    const Part other = parts_[neighbour];
+    large_.erase({other.size, neighbour});
+    parts_.erase(neighbour);
+    part.size += other.size;
+    return other;
+  };
+  if (part.after && parts_[part.after].free) part.after = absorb(part.after).after;
+  if (part.before && parts_[part.before].free) {
+    parts_.erase(p);
+    p = part.before;
+    part.before = absorb(p).before;
+  }
+  if (part.after) parts_[part.after].before = p;
+  part.free = true;
+  parts_[p] = part;
+  large_.insert({part.size, p});
+}
+
 void* Arena::allocate(size_t bytes, uint32_t label) {
   const size_t size = size_class(bytes);
-  void* p = nullptr;
-  if (std::vector<void*>& free_blocks = cache_[size]; !free_blocks.empty()) {
-    p = free_blocks.back();
-    free_blocks.pop_back();
-    stats_.cached -= size;
-  } else {
-    p = device_->allocate(size);
-    if (!p) {  // perhaps the cache holds it in blocks of other sizes
-      device_->synchronize();
-      trim();
-      p = device_->allocate(size);
-    }
-    CHECK(p, "out of memory on {}: {} MiB asked for, {} MiB in use, {} MiB available", name_of(device_->kind()),
-          size >> 20, stats_.live >> 20, device_->memory().available >> 20);
-    stats_.system_allocations++;
-  }
+  void* const p = size < kLarge ? take_small(size) : take_large(size);
   stats_.live += size;
   stats_.peak = std::max(stats_.peak, stats_.live);
   ArenaStats::Label& l = stats_.labels[label];
@@ -39,17 +97,29 @@ void* Arena::allocate(size_t bytes, uint32_t label) {
 
 void Arena::free(void* p, size_t bytes, uint32_t label) noexcept {
   const size_t size = size_class(bytes);
-  cache_[size].push_back(p);
-  stats_.cached += size;
+  if (size < kLarge) small_[size].push_back(p), stats_.cached += size;
+  else keep_large(static_cast<std::byte*>(p));
   stats_.live -= size;
   stats_.labels[label].live -= size;
 }
 
 void Arena::trim() noexcept {
-  for (auto& [size, blocks] : cache_) {
+  for (auto& [size, blocks] : small_) {
     for (void* p : blocks) device_->free(p, size);
     stats_.cached -= size * blocks.size();
     blocks.clear();
+  }
+  for (auto it = large_.begin(); it != large_.end();) {
+    const auto [size, p] = *it;
+    const Part& part = parts_[p];
+    if (part.before || part.after) {
+      ++it;
+      continue;
+    }
+    device_->free(p, size);
+    stats_.cached -= size;
+    parts_.erase(p);
+    it = large_.erase(it);
   }
 }
 

@@ -1,9 +1,12 @@
 #pragma once
-// The caching allocator of one device and stream. Freed blocks are kept by size class and given out again, last in
-// first out, so a step that asks for what the step before asked for takes nothing from the system. Stream order makes
-// immediate reuse safe: what was queued before the free runs before what is queued after it. Not thread-safe.
+// The caching allocator of one device and stream. Freed blocks are kept and given out again, so a step that asks for what
+// the step before asked for takes nothing from the system: small ones by size class, last in first out; large ones to
+// whatever fits best, which may take a part of one, and parts become whole again as they are freed. So gradients lie where
+// activations were, and what the process holds is little more than what is in use. Stream order makes immediate reuse
+// safe: what was queued before the free runs before what is queued after it. Not thread-safe.
 
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -35,10 +38,11 @@ class Arena {
   // At least `bytes` (a multiple of 64; at most a 32nd more than asked for), rounded so that near sizes share
   // blocks.
   static size_t size_class(size_t bytes);
+  static constexpr size_t kLarge = size_t{1} << 20;  // blocks from here on may be parts of larger ones
 
   void* allocate(size_t bytes, uint32_t label);
   void free(void* p, size_t bytes, uint32_t label) noexcept;
-  void trim() noexcept;  // gives cached blocks back to the system
+  void trim() noexcept;  // gives cached blocks, of which no part is in use, back to the system
 
   const ArenaStats& stats() const { return stats_; }
   uint64_t system_allocations() const { return stats_.system_allocations; }
@@ -62,8 +66,21 @@ class Arena {
   std::string table() const;  // for --memory
 
  private:
+  // A part of a large block of the system's, with its neighbours in there; two free ones are never neighbours.
+  struct Part {
+    size_t size;
+    std::byte *before, *after;  // null at the block's ends
+    bool free;
+  };
+  void* take_small(size_t size);
+  void* take_large(size_t size);
+  void keep_large(std::byte* p);
+  void* from_system(size_t size);
+
   std::shared_ptr<Device> device_;
-  std::unordered_map<size_t, std::vector<void*>> cache_;  // by size class
+  std::unordered_map<size_t, std::vector<void*>> small_;  // by size class
+  std::unordered_map<std::byte*, Part> parts_;
+  std::set<std::pair<size_t, std::byte*>> large_;         // free parts
   ArenaStats stats_;
   uint32_t label_ = 0;
   uint64_t storages_ = 0;

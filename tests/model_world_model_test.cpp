@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "kernels/concat/concat.h"
+#include "kernels/flow_loss/flow_loss.h"
+#include "kernels/mhp_laplace/mhp_laplace.h"
 #include "model/world_rollout.h"
 #include "tests/runtime_test_ops.h"
 
@@ -170,6 +174,124 @@ TEST(WorldModel, EveryParameterLearns) {
     }
   }
 }
+
+// ---- against PyTorch: what tests/model_world_model_expected.py does, line by line ----
+
+// Multiples of 2^-23 in [-1, 1), by the last steps of MurmurHash3.
+Tensor hashed(const Runtime& r, const Sizes& sizes, uint32_t seed) {
+  std::vector<float> v(size_t(sizes.count()));
+  for (size_t i = 0; i < v.size(); i++) {
+    uint32_t x = uint32_t(i) ^ (seed * 0x9E3779B9u);
+    x = (x ^ (x >> 16)) * 0x85EBCA6Bu;
+    x = (x ^ (x >> 13)) * 0xC2B2AE35u;
+    v[i] = float((x ^ (x >> 16)) >> 8) * 0x1p-23f - 1;
+  }
+  return r.from(v, sizes);
+}
+
+struct Expected {
+  std::vector<float> velocity, mean, log_scale, logits, losses;
+  std::map<std::string, float> gradient_norms;
+};
+const Expected kPerBlock{{-0.461691f, 0.659738f, -0.172020f, -0.141415f, -0.930543f, -0.134325f,
+    -1.430363f, 0.971968f, -0.680005f, 1.910443f, -1.902546f, -0.607587f},
+    {-0.591139f, 0.808818f, -0.533273f, -1.066285f},
+    {-0.280948f, -0.395425f, 2.150931f, -0.311320f},
+    {0.039727f, -0.264324f},
+    {1.135314f, 1.962315f},
+    {{"embed.weight", 0.782129f},
+     {"tau.in.weight", 0.983052f},
+     {"index", 0.163388f},
+     {"blocks.0.attention.qkv.weight", 0.320480f},
+     {"blocks.1.attention.k_norm.weight", 0.014091f},
+     {"blocks.2.mlp.down.weight", 0.328748f},
+     {"blocks.0.modulation.weight", 0.570141f},
+     {"plan.blocks.0.up.weight", 0.133032f}}};
+const Expected kShared{{-0.421205f, 0.103656f, -0.812470f, 0.089831f, -0.307981f, -0.343884f,
+    -0.124436f, 1.138182f, 0.426660f, -0.507355f, -1.042748f, -0.309428f},
+    {-0.324163f, -1.175929f, 0.537695f, -0.228085f},
+    {0.258617f, 0.192242f, 0.398645f, -1.047806f},
+    {-0.786121f, 0.296958f},
+    {0.933542f, 1.261008f},
+    {{"embed.weight", 0.599745f},
+     {"tau.in.weight", 0.454437f},
+     {"index", 0.139772f},
+     {"blocks.0.attention.qkv.weight", 0.221879f},
+     {"blocks.1.attention.k_norm.weight", 0.008525f},
+     {"blocks.2.mlp.down.weight", 0.382302f},
+     {"modulation.weight", 0.657192f},
+     {"plan.blocks.0.up.weight", 0.070915f}}};
+
+void expect_near(const std::vector<float>& expected, const std::vector<float>& got, const char* what) {
+  ASSERT_EQ(expected.size(), got.size()) << what;
+  for (size_t i = 0; i < got.size(); i++)
+    EXPECT_TRUE(std::abs(got[i] - expected[i]) <= 1e-4f) << what << "[" << i << "]: " << got[i] << ", not " << expected[i];
+}
+
+void expect_what_pytorch_computes(bool shared, int64_t recompute) {
+  constexpr int64_t kClean = 5, kTargets = 3;
+  Runtime r;
+  Parameters parameters(r);
+  const WorldModel model(parameters, small(shared));
+  for (size_t i = 0; i < parameters.size(); i++) {
+    const Parameter& p = parameters[i];
+    std::vector<float> v = hashed(r, p.value.sizes(), uint32_t(i + 1)).floats();
+    for (float& f : v) f = p.name.ends_with("norm.weight") ? 1 + 0.5f * f : 0.25f * f;
+    p.value.copy_from(std::span<const float>(v));
+  }
+  const FrameConditions c{.pose = hashed(r, {10, kPoseFeatures}, 200).floats(),
+                          .index = {20, 21, 0, 1, 2, 3, 4, 2, 3, 4},
+                          .withheld = {0, 0, 0, 0, 0, 0, 0, 0, 1, 0},
+                          .tau = {0, 0, 0, 0, 0, 0, 0, 0.75f, 0.5f, 0.25f}};
+  const Tensor frames = hashed(r, {1, 10, 4, 6, 8}, 201);
+  Tape tape(r);
+  parameters.watch(tape);
+  const WorldModel::Output out = model.apply(tape, frames.slice(1, 0, 7), frames.slice(1, 7, kTargets), c, true,
+                                             WorldModel::Noised::copies, recompute);
+  std::vector<float> known = hashed(r, {kClean, kPlanSize}, 204).floats();
+  for (float& f : known) f = f > 0;
+  const Tensor velocity = tape.reshape(out.velocity, {1, kTargets * 96});
+  const Tensor of_velocity = tape.apply(FlowLoss{}, velocity, hashed(r, {1, kTargets * 96}, 202), Tensor());
+  const Tensor of_plan = tape.apply(MhpLaplace{.nll_scale = 1 / float(kPlanSize)}, out.plan.mean, out.plan.log_scale,
+                                    out.plan.logits, hashed(r, {kClean, kPlanSize}, 203), r.from(known, {kClean, kPlanSize}));
+  tape.seed(of_velocity, r.from(std::vector<float>{1 / float(kTargets * 96)}, {1}));
+  tape.seed(of_plan, r.from(std::vector<float>(kClean, 0.1f / kClean), {kClean}));
+  tape.backward();
+
+  const Expected& e = shared ? kShared : kPerBlock;
+  const std::vector<float> v = out.velocity.floats();
+  std::vector<float> at;
+  for (int64_t t = 0; t < kTargets; t++)  // row 1, column 2
+    at.insert(at.end(), v.begin() + t * 96 + 32, v.begin() + t * 96 + 36);
+  expect_near(e.velocity, at, "velocity");
+  const auto plan = [&](const Tensor& guesses) {
+    const std::vector<float> g = guesses.floats();
+    const auto last = g.end() - 2 * kPlanSize;
+    return std::vector<float>{last[0], last[1], last[kPlanSize], last[kPlanSize + 1]};
+  };
+  expect_near(e.mean, plan(out.plan.mean), "mean");
+  expect_near(e.log_scale, plan(out.plan.log_scale), "log_scale");
+  const std::vector<float> logits = out.plan.logits.floats();
+  expect_near(e.logits, {logits.end()[-2], logits.end()[-1]}, "logits");
+  float losses[2] = {of_velocity.floats()[0] / (kTargets * 96), 0};
+  for (float l : of_plan.floats()) losses[1] += l / kClean;
+  expect_near(e.losses, {losses[0], losses[1]}, "losses");
+  const std::vector<Tensor> gradients = parameters.gradients(tape);
+  size_t found = 0;
+  for (size_t i = 0; i < gradients.size(); i++) {
+    if (!e.gradient_norms.contains(parameters[i].name)) continue;
+    found++;
+    double sum = 0;
+    for (float g : gradients[i].floats()) sum += double(g) * double(g);
+    EXPECT_TRUE(std::abs(float(std::sqrt(sum)) - e.gradient_norms.at(parameters[i].name)) <= 1e-5f)
+        << parameters[i].name << ": " << std::sqrt(sum);
+  }
+  EXPECT_EQ(found, e.gradient_norms.size());
+}
+
+TEST(WorldModel, ComputesWhatPyTorchDoes) { expect_what_pytorch_computes(false, 0); }
+TEST(WorldModel, ComputesWhatPyTorchDoesWithSharedModulation) { expect_what_pytorch_computes(true, 0); }
+TEST(WorldModel, BlocksThatKeepLessGiveTheSameGradients) { expect_what_pytorch_computes(true, 2); }
 
 TEST(WorldModel, ThreadsChangeNoBit) {
   Sequence one(false, 1), three(false, 3);

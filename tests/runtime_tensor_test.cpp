@@ -126,6 +126,36 @@ TEST(Arena, CountsLiveBytesPeakAndLabels) {
 }
 
 // Too little memory at first, enough once the cache has been given back.
+TEST(Arena, LargeBlocksAreSharedOutAndBecomeWholeAgain) {
+  auto arena = std::make_shared<Arena>(open_device(DeviceKind::cpu));
+  constexpr int64_t kMiB = 1 << 20;
+  const auto block = [&](int64_t mib) { return Tensor::empty(arena, DType::u8, {mib * kMiB}); };
+  const void* const whole = [&] { return block(16).view().data; }();
+  ASSERT_EQ(arena->system_allocations(), 1u);
+  for (int order = 0; order < 2; order++) {
+    Tensor a = block(4), b = block(8), c = block(3);
+    EXPECT_EQ(arena->system_allocations(), 1u) << "all three fit into the freed block";
+    EXPECT_EQ(arena->stats().cached, size_t{kMiB});
+    std::vector<const std::byte*> at;
+    for (const Tensor* t : {&a, &b, &c}) at.push_back(static_cast<const std::byte*>(t->view().data));
+    EXPECT_EQ(at[1], at[0] + 4 * kMiB);
+    EXPECT_EQ(at[2], at[1] + 8 * kMiB);
+    if (order == 0) a = Tensor(), c = Tensor(), b = Tensor();
+    else b = Tensor(), c = Tensor(), a = Tensor();
+    EXPECT_EQ(arena->stats().live, 0u);
+    EXPECT_EQ(arena->stats().cached, size_t{16 * kMiB});
+    EXPECT_EQ(block(16).view().data, whole) << "the parts are one block again";
+  }
+  EXPECT_EQ(arena->system_allocations(), 1u);
+  {
+    const Tensor a = block(4);
+    arena->trim();
+    EXPECT_EQ(arena->stats().cached, size_t{12 * kMiB}) << "a block of which a part is in use stays";
+  }
+  arena->trim();
+  EXPECT_EQ(arena->stats().cached, 0u);
+}
+
 TEST(Arena, GivesItsCacheBackBeforeItFails) {
   struct Small final : Device {
     std::shared_ptr<Device> cpu = open_device(DeviceKind::cpu);

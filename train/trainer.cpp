@@ -254,7 +254,7 @@ TrainingResult run_training(Runtime& runtime, Parameters& parameters, Trainer& t
   if (run.resume && std::filesystem::exists(run.checkpoint)) {
     const Checkpoint file(run.checkpoint, run.kind);
     for (const auto& [key, value] : run.settings.items()) {
-      if (key == "save-every" || key == "log-every") continue;
+      if (key == "save-every" || key == "log-every" || key == "recompute") continue;  // they change no weight
       const nlohmann::json& before = file.notes().settings;
       CHECK(before.contains(key) && before[key] == value, "{}: it was trained with {} = {}, this run has {}; --resume goes on "
             "with the same settings", run.checkpoint, key, before.contains(key) ? before[key].dump() : "nothing", value.dump());

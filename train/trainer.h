@@ -101,7 +101,7 @@ struct TrainingResult {
 };
 // Trains to the end, or until SIGINT or SIGTERM, after which the step is finished and the checkpoint written. With
 // `resume` and a checkpoint at hand it goes on from there and cuts the log to its step; a checkpoint of other settings is
-// refused, but for the number of steps left to save or log between.
+// refused, but for the steps between saves or lines of the log, and what is computed again.
 TrainingResult run_training(Runtime& runtime, Parameters& parameters, Trainer& trainer, const TrainingRun& run);
 
 }  // namespace dr

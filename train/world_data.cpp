@@ -37,6 +37,7 @@ const Fields<WorldObjectiveSettings>& world_objective_fields() {
       {"pose-dropout", &S::pose_dropout, "probability that a target's pose is withheld", 0, 1},
       {"plan-weight", &S::plan_weight, "of the plan head's loss", 0, 100},
       {"many-targets", &S::many_targets, "a loss at every frame of a sequence; else at the last alone"},
+      {"recompute", &S::recompute, "blocks whose hidden layer backward computes again: less memory, the same bits", 0, 1000},
   };
   return list;
 }
@@ -170,7 +171,8 @@ Objective WorldData::objective(const WorldModel& model, int64_t batch_size) cons
     const Tensor noised = tape.apply(Concat{.axis = -1}, mixed[0].reshape(b.x0.sizes()), b.before, Tensor(), Tensor(),
                                      Tensor(), Tensor());
     const WorldModel::Output out = model.apply(tape, b.clean, noised, b.conditions, settings_.plan_weight > 0,
-                                             settings_.many_targets ? WorldModel::Noised::copies : WorldModel::Noised::next);
+                                             settings_.many_targets ? WorldModel::Noised::copies : WorldModel::Noised::next,
+                                             settings_.recompute);
     const Sizes whole{samples, m * numbers};
     std::vector<Loss> losses = {{"velocity", tape.apply(FlowLoss{}, tape.reshape(out.velocity, whole), mixed[1].reshape(whole),
                                                         Tensor()), 1 / double(m * numbers)}};

@@ -18,6 +18,7 @@ struct WorldObjectiveSettings {
   double pose_dropout = 0.1;        // of a target
   double plan_weight = 0.1;
   bool many_targets = true;         // a loss at every frame but the first; else at the last alone
+  int64_t recompute = 0;            // blocks whose MLP's hidden layer is computed again in backward
 };
 const Fields<WorldObjectiveSettings>& world_objective_fields();
 

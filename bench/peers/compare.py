@@ -128,6 +128,24 @@ def transformer_block(c: Case, backward: bool) -> dict[str, Requests]:
     return {"torch": [f"{request} form=mask"], "torch-frames": [f"{request} form=frames"]}
 
 
+def world(c: Case) -> str:
+    heads = c.one("H")
+    shape = f"anchors={c.one('A')} layers={c.one('layers')} heads={heads} width={c.one('C') // heads}"
+    return f"{shape} hidden={c.one('M')} shared={c.one('shared')}"
+
+
+def world_step(c: Case, backward: bool) -> dict[str, Requests]:
+    """A pass with many targets is compared with the peer's pass with one, of as many frames but for the noised copies."""
+    frames = c.one("N") + (c.one("T") if c.one("T") == 1 else 0)
+    request = f"world_step {world(c)} clean={frames - 1} targets=1"
+    return {"torch": [f"{request} form=mask"], "torch-frames": [f"{request} form=frames"]}
+
+
+def world_frame(c: Case, backward: bool) -> dict[str, Requests]:
+    request = f"world_frame {world(c)} clean={c.one('N')}"
+    return {"torch": [f"{request} form=cache"], "torch-prefill": [f"{request} form=prefill"]}
+
+
 def layernorm(c: Case, backward: bool) -> dict[str, Requests]:
     if c.words & {"no weight", "no bias"}:
         return {}
@@ -176,6 +194,8 @@ RULES: dict[str, Callable[[Case, bool], dict[str, Requests]]] = {
     "conv2d": conv2d,
     "attention": attention,
     "transformer_block": transformer_block,
+    "world_step": world_step,
+    "world_frame": world_frame,
     "layernorm": layernorm,
     "gelu": gelu,
     "resize2d": resize2d,
@@ -185,6 +205,10 @@ RULES: dict[str, Callable[[Case, bool], dict[str, Requests]]] = {
     "inverse_warp": warp("inverse_warp"),
     "depth_warp": warp("depth_warp"),
 }
+
+
+# Of these memory is compared too: what the pass needs beside its inputs; of the world model all that there is.
+HAVE_MEMORY = ("attention", "transformer_block", "world_step", "world_frame")
 
 
 # ---- peers ----
@@ -265,6 +289,7 @@ def start_peers(venv: pathlib.Path) -> dict[str, Peer]:
         "onednn-conv": Peer([str(venv / "peers/onednn_conv")], {}),
         "torch": torch,
         "torch-frames": torch,
+        "torch-prefill": torch,
         "memcpy": Peer([str(venv / "peers/memcpy_peak")], {}),
     }
 
@@ -411,6 +436,7 @@ class Comparison:
                     "tflops": answer["flops"] / theirs["median_us"] * 1e-6,
                     "gbps": answer["bytes"] / theirs["median_us"] * 1e-3,
                     "ratio": theirs["median_us"] / mine["median_us"],
+                    "ratio_per_target": first.get("targets", 1) * theirs["median_us"] / mine["median_us"],
                     "ratio_range": [ratios[0], ratios[-1]],
                 }
             )
@@ -422,7 +448,7 @@ class Comparison:
     def memory(self, result: dict, first: dict, threads: int, wanted: dict[str, Requests]) -> None:
         """Where memory is part of the comparison: what the pass needs beside its inputs, and the peer's peak."""
         for peer, requests in wanted.items():
-            if first["op"] not in ("attention", "transformer_block") or "memory_bytes" not in first:
+            if first["op"] not in HAVE_MEMORY or "memory_bytes" not in first:
                 continue
             op, _, rest = requests[0].partition(" ")
             rest = rest.replace("pass=bwd", "pass=fwdbwd")  # saved tensors, gradients and scratch: needs both

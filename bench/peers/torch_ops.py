@@ -8,6 +8,12 @@
                 the keys that it sees, which skips the masked work; best: whichever is faster here.
   transformer_block  frames= tokens= heads= width= hidden= pass=fwd|fwdbwd|bwd form=mask|frames
                 a block of model/transformer_block.h, fp32, batch of one, its attention as in sdpa
+  world_step  anchors= clean= targets= layers= heads= width= hidden= shared=0|1 form=mask|frames optimiser=
+                a step of training of the world model in torch_world.py, batch of one: forward, backward, clipping, AdamW
+                (optimiser: fused, which is the fastest here, foreach or forloop)
+  world_frame anchors= clean= layers= heads= width= hidden= shared= form=cache|prefill
+                a sampled frame: 15 Euler steps against cached keys and values. cache: then a pass that adds the frame to
+                the cache; prefill: keys and values of all frames are made again for each sampled one, as published
   layernorm rows= width= pass=...
   gelu      n= pass=...                   the tanh form
   resize    n= h= w= c= oh= ow= mode=nearest|bilinear pass=... form=nhwc|nchw|best
@@ -39,6 +45,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the CUDA libraries in this environmen
 
 import torch
 import torch.nn.functional as F
+
+import torch_world
 
 Call = Callable[[int], object]
 
@@ -236,6 +244,94 @@ def transformer_block(request: dict, form: str) -> Work:
     return work
 
 
+def world_model(request: dict) -> torch_world.World:
+    heads, width = integer(request, "heads"), integer(request, "width")
+    config = torch_world.Config(
+        layers=integer(request, "layers"),
+        channels=heads * width,
+        heads=heads,
+        hidden=integer(request, "hidden"),
+        shared=bool(integer(request, "shared")),
+    )
+    return torch_world.World(config, torch_world.random_weights(config))
+
+
+def world_conditions(frames: int, tau: torch.Tensor) -> torch_world.Conditions:
+    pose = torch.randn(frames, torch_world.POSE_FEATURES)
+    return torch_world.Conditions(pose, torch.arange(frames), torch.zeros(frames, dtype=torch.long), tau)
+
+
+def world_step(request: dict, form: str) -> Work:
+    """A step as train/trainer.h makes it, on one sequence: anchors, clean frames, noised ones."""
+    anchors, clean, targets = (integer(request, name) for name in ("anchors", "clean", "targets"))
+    model = world_model(request)
+    o, frames = model.o, anchors + clean + targets
+    # One target follows the clean frames; several are copies of the last of them.
+    shape = {"frames": frames, "tokens": o.tokens, "anchors": anchors, "window": 9, "targets": targets if targets > 1 else 0}
+    attend, _ = frame_attention({**request, **shape}, form)
+    parameters = [p.requires_grad_() for p in model.w.values()]
+    kind = choice(request, "optimiser", ("fused", "foreach", "forloop"))
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": 0.01},
+            {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
+        ],
+        lr=1e-5,
+        betas=(0.9, 0.95),
+        **({"foreach": False} if kind == "forloop" else {kind: True}),
+    )
+    kept = torch.randn(anchors + clean, o.rows, o.columns, 2 * o.latent_channels)
+    x0, before = torch.randn(2, targets, o.rows, o.columns, o.latent_channels)
+    tau = torch.rand(targets)
+    conditions = world_conditions(frames, torch.cat((torch.zeros(anchors + clean), tau)))
+    plan, weight = torch.randn(clean, torch_world.PLAN_SIZE), torch.ones(clean, torch_world.PLAN_SIZE)
+
+    def run(s: int) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        eps = torch.randn_like(x0)
+        noised = torch.cat((torch.lerp(x0, eps, tau.view(-1, 1, 1, 1)), before), -1)
+        velocity, plans = model.apply(torch.cat((kept, noised)), conditions, targets, attend, anchors)
+        of_velocity, of_plan = model.losses(velocity, x0 - eps, plans, plan, weight)
+        (of_velocity + 0.1 * of_plan).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+
+    work = Work(1, run)
+    work.form = f"{form}, {kind} AdamW"
+    return work
+
+
+def world_frame(request: dict, form: str) -> Work:
+    """The frame behind anchors and clean frames; the oldest clean frame then leaves the ring."""
+    anchors, clean = integer(request, "anchors"), integer(request, "clean")
+    model = world_model(request)
+    o, seen = model.o, anchors + clean
+    shape = {"frames": seen, "tokens": o.tokens, "anchors": anchors, "window": 9, "targets": 0}
+    attend, _ = frame_attention({**request, **shape}, "frames")
+    latents = torch.randn(seen + 1, o.rows, o.columns, o.latent_channels)
+    with torch.inference_mode():
+        rollout = torch_world.Rollout(model, seen + 1, torch.linspace(1, 0, 16))
+    next_one, all_before = world_conditions(1, torch.zeros(1)), world_conditions(seen, torch.zeros(seen))
+    place = 0
+
+    def run(s: int) -> None:
+        nonlocal place
+        with torch.inference_mode():
+            before = latents[-1:]
+            if form == "prefill":
+                rollout.prefill(torch.cat((latents[1:], latents[:-1]), -1), all_before, attend)
+                rollout.sample(torch.randn_like(before), before, next_one, seen)
+                return
+            slot = anchors + place
+            x = rollout.sample(torch.randn_like(before), before, next_one, slot)
+            rollout.append(before + x, before, next_one, slot)
+            place = (place + 1) % (clean + 1)
+
+    work = Work(1, run)
+    work.form = form
+    return work
+
+
 def layernorm(request: dict, form: str) -> Work:
     rows, width = integer(request, "rows"), integer(request, "width")
     size = 4.0 * rows * width
@@ -402,6 +498,8 @@ def depth_warp(request: dict, form: str) -> Work:
 OPS: dict[str, tuple[Callable[[dict, str], Work], tuple[str, ...]]] = {
     "sdpa": (sdpa, ("mask", "frames")),
     "transformer_block": (transformer_block, ("mask", "frames")),
+    "world_step": (world_step, ("mask", "frames")),
+    "world_frame": (world_frame, ("cache", "prefill")),
     "layernorm": (layernorm, ("",)),
     "gelu": (gelu, ("",)),
     "resize": (resize, ("nhwc", "nchw")),
@@ -523,9 +621,10 @@ def peak(request: dict) -> dict:
     A tiny case of the same op runs first, so that threads, kernels and autograd are in place. Then the inputs are made
     (one set), VmHWM is set back to VmRSS by writing 5 to /proc/self/clear_refs, and one call runs. The figure is VmHWM
     after the call less VmRSS before it. It counts outputs, saved tensors, gradients and scratch; not inputs, mask and
-    output gradient. Pages that the call frees and takes again count once.
+    output gradient. Pages that the call frees and takes again count once. Of the world model it is all that there is: the
+    weights, the optimiser and the inputs too, over two calls.
     """
-    small = {"tokens": "4", "heads": "1", "width": "8", "rows": "4", "n": "64", "m": "8", "k": "8", "hidden": "8"}
+    small = {"tokens": "4", "heads": "1", "width": "8", "rows": "4", "n": "64", "m": "8", "k": "8", "hidden": "8", "layers": "1"}
     op = request.get("of", "")
     if op not in OPS:
         raise Bad(f"memory: of is '{op}', accepted are {', '.join(OPS)}")
@@ -541,10 +640,14 @@ def peak(request: dict) -> dict:
         work.run(0)
 
     once(make({k: small.get(k, v) for k, v in request.items()}, form))
-    work = make(request, form)
+    whole = op.startswith("world_")
+    work = None if whole else make(request, form)
     with open("/proc/self/clear_refs", "w") as f:
         f.write("5")
     before = status_bytes("VmRSS")
+    if work is None:
+        work = make(request, form)
+        once(work)  # makes the moments
     once(work)
     return {
         "peer": "torch",

@@ -7,8 +7,9 @@
 //   x (R,C) f32|bf16, rows may be strided    shift, scale, gate (F,C) f32, rows may be strided    y like x, packed
 //   up (M,C), down (C,M) f32|bf16; up_bias (M), down_bias (C) of their weight's type, either may be absent
 //   saved for backward: mean (R) f32 (absent for Norm::rms), rstd (R), pre (R,M), h (R,C) f32
-// Only pre is kept of what is M wide: forward and backward go through the rows by 512, the length of a chain over rows,
-// and backward through the M hidden units by 512 as well, making n and a again element by element. So the largest
+//   keep_pre: false leaves pre out; backward then computes it again, a seventh more work for a third of the memory
+// Nothing else is kept of what is M wide: forward and backward go through the rows by 512, the length of a chain over
+// rows, and backward through the M hidden units by 512 as well, making n and a again element by element. So the largest
 // intermediate of backward is (512,512), and neither a nor the gradients of a and pre ever exist as a whole.
 // Order: with f32 tensors the bits of AdaLN, LinearGelu and LinearGatedResidual in turn, and dx = dy + (the gradient of
 //   AdaLN's x). With bf16 tensors what lies between stays f32.
@@ -29,13 +30,15 @@ struct AdaLNMlpBuffers {
 
   float *n, *a;  // a piece's n and a; of a, backward holds kHidden columns at a time
   float *dh = nullptr, *dn = nullptr, *dpre = nullptr;
+  float* pre = nullptr;  // where it was not kept
   // Chains over rows that are not at their end: of the gradients of shift, scale, gate, down_bias and up_bias.
   float *shift = nullptr, *scale = nullptr, *gate = nullptr, *bias = nullptr, *up_bias = nullptr;
 
-  AdaLNMlpBuffers(int64_t rows, int64_t channels, int64_t hidden, bool backward, Carver& c)
+  AdaLNMlpBuffers(int64_t rows, int64_t channels, int64_t hidden, bool backward, bool keep_pre, Carver& c)
       : n(c.take(rows * channels)), a(c.take(rows * (backward ? kHidden : hidden))) {
     if (!backward) return;
     dh = c.take(rows * channels), dn = c.take(rows * channels), dpre = c.take(rows * kHidden);
+    if (!keep_pre) pre = c.take(rows * kHidden);
     shift = c.take(channels), scale = c.take(channels), gate = c.take(channels), bias = c.take(channels);
     up_bias = c.take(hidden);
   }
@@ -45,6 +48,7 @@ struct AdaLNMlp {
   static constexpr std::string_view name = "adaln_mlp";
   float eps = 1e-6f;
   Norm norm = Norm::layer;
+  bool keep_pre = true;
 
   struct In {
     View x, shift, scale, gate, up, up_bias, down, down_bias;
@@ -73,15 +77,15 @@ struct AdaLNMlp {
     expect_sizes(in.down, {channels, hidden(in)}, "adaln_mlp: down");
     linear_sizes(View(nullptr, DType::f32, pre), in.down, in.down_bias, "adaln_mlp: down");
     expect_f32(in.gate, in.shift.sizes, "adaln_mlp: gate");
-    s.push_back({DType::f32, pre});
+    s.push_back({DType::f32, keep_pre ? pre : Sizes{}});
     s.push_back({DType::f32, {rows, channels}});
     return s;
   }
   static int64_t piece_rows(const In& in) { return std::min(in.x.size(0), AdaLNMlpBuffers::kRows); }
   size_t scratch_bytes(const In& in, int) const {
     Carver forward, backward;
-    AdaLNMlpBuffers(piece_rows(in), in.x.size(1), hidden(in), false, forward);
-    AdaLNMlpBuffers(piece_rows(in), in.x.size(1), hidden(in), true, backward);
+    AdaLNMlpBuffers(piece_rows(in), in.x.size(1), hidden(in), false, keep_pre, forward);
+    AdaLNMlpBuffers(piece_rows(in), in.x.size(1), hidden(in), true, keep_pre, backward);
     return std::max(forward.bytes(), backward.bytes());
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
@@ -100,8 +104,8 @@ struct AdaLNMlp {
     return traffic(2 * multiply_adds(in) + 9 * hidden_elements(in) + 12 * double(in.x.count()), in, infer(in));
   }
   Cost backward_cost(const In& in) const {
-    return backward_traffic(4 * multiply_adds(in) + 24 * hidden_elements(in) + 22 * double(in.x.count()), in,
-                            infer(in));
+    const double products = (keep_pre ? 4 : 5) * multiply_adds(in);
+    return backward_traffic(products + 24 * hidden_elements(in) + 22 * double(in.x.count()), in, infer(in));
   }
 
   static std::vector<Case<AdaLNMlp>> cases() {
@@ -110,15 +114,17 @@ struct AdaLNMlp {
       DType t = DType::f32, w = DType::f32;
       bool bias = true;
       int64_t pad = 0;
+      bool keep_pre = true;
     };
     auto make = [](int64_t frames, int64_t rows_per_frame, int64_t c, int64_t m, int samples, Options o) {
       const Input f = normal({frames, c}, 0, 0.5).padded(o.pad);
       Input gate = f;
       gate.a = 0.5;
       return Case<AdaLNMlp>(
-          {.norm = o.norm},
-          {.name = format("F={},S={},C={},M={},{}x{}{}{}{}", frames, rows_per_frame, c, m, name_of(o.t), name_of(o.w),
-                          o.norm == Norm::rms ? ",rms" : "", o.bias ? "" : ",no_bias", o.pad ? ",strided" : ""),
+          {.norm = o.norm, .keep_pre = o.keep_pre},
+          {.name = format("F={},S={},C={},M={},{}x{}{}{}{}{}", frames, rows_per_frame, c, m, name_of(o.t), name_of(o.w),
+                          o.norm == Norm::rms ? ",rms" : "", o.bias ? "" : ",no_bias", o.pad ? ",strided" : "",
+                          o.keep_pre ? "" : ",again"),
            .in = {normal({frames * rows_per_frame, c}, 0.3, 2).as(o.t).padded(o.pad), f, f, gate,
                   normal({m, c}, 0, 1 / std::sqrt(double(c))).as(o.w).padded(o.pad),
                   o.bias ? normal({m}).as(o.w) : absent(),
@@ -133,6 +139,9 @@ struct AdaLNMlp {
     }
     list.push_back(make(3, 1, 7, 5, 3, {.t = DType::bf16, .w = DType::bf16, .bias = false}));
     list.push_back(make(2, 3, 7, 530, 2, {}));            // two blocks of hidden units
+    list.push_back(make(2, 300, 5, 530, 2, {.norm = Norm::rms, .keep_pre = false}));
+    list.push_back(make(2, 7, 31, 65, 2,
+                        {.t = DType::bf16, .w = DType::bf16, .bias = false, .pad = 3, .keep_pre = false}));
     list.push_back(make(2, 1, 600, 5, 2, {}));            // two chunks of channels
     list.push_back(make(4, 300, 5, 6, 2, {}));            // pieces end inside frames; leaves of two chunks
     list.push_back(make(2, 515, 3, 5, 1, {.norm = Norm::rms}));  // frames of two chunks, neither at a piece's start

@@ -28,6 +28,17 @@ struct GeluBack {
   }
 };
 
+// Where pre itself is not wanted.
+template <class Bias>
+struct GeluOfSum {
+  Bias add_bias;
+
+  template <class N>
+  DR_INLINE f32v operator()(int64_t row, int64_t column, f32v value, N n) const {
+    return gelu_tanh(add_bias(row, column, value, n));
+  }
+};
+
 // One more chunk of the chains that C holds; the first chunk where `before` is null.
 struct Onward {
   const float* before;
@@ -81,7 +92,7 @@ void forward_rows(const AdaLNMlp& op, Context& ctx, const AdaLNMlp::In& in, cons
   const int64_t rows = in.x.size(0), channels = in.x.size(1), hidden = AdaLNMlp::hidden(in);
   const int64_t frame_rows = RowGroups(in.shift.size(0), rows, 0).rows;
   Carver carver{ctx.scratch_as<float>(op.scratch_bytes(in, 1) / sizeof(float))};
-  const Buffers buffer(AdaLNMlp::piece_rows(in), channels, hidden, false, carver);
+  const Buffers buffer(AdaLNMlp::piece_rows(in), channels, hidden, false, op.keep_pre, carver);
   for (int64_t first = 0; first < rows; first += Buffers::kRows) {
     const int64_t count = std::min(Buffers::kRows, rows - first);
     const View n(buffer.n, DType::f32, {count, channels}), a(buffer.a, DType::f32, {count, hidden});
@@ -89,8 +100,10 @@ void forward_rows(const AdaLNMlp& op, Context& ctx, const AdaLNMlp::In& in, cons
                            shift_of(in.shift, frame_rows, first), n, rows_of(out.mean, first, count),
                            rows_of(out.rstd, first, count));
     with_bias(in.up_bias, [&](auto add_bias) {
-      linear_product<float>(ctx, n, in.up, rows_of(out.pre, first, count),
-                            GeluBeside<decltype(add_bias), float>{add_bias, buffer.a, hidden});
+      if (out.pre)
+        linear_product<float>(ctx, n, in.up, rows_of(out.pre, first, count),
+                              GeluBeside<decltype(add_bias), float>{add_bias, buffer.a, hidden});
+      else linear_product<float>(ctx, n, in.up, a, GeluOfSum<decltype(add_bias)>{add_bias});
     });
     with_bias(in.down_bias, [&](auto add_bias) {
       const View h = rows_of(out.h, first, count);
@@ -110,8 +123,8 @@ void backward_rows(const AdaLNMlp& op, Context& ctx, const AdaLNMlp::In& in, con
   const int64_t frame_rows = rows / in.shift.size(0), leaf_rows = rows / ctx.leaves;
   const bool needs_dn = grad.x || grad.shift || grad.scale;
   Carver carver{ctx.scratch_as<float>(op.scratch_bytes(in, 1) / sizeof(float))};
-  const Buffers b(AdaLNMlp::piece_rows(in), channels, hidden, true, carver);
-  const float *pre = saved.pre.as<float>(), *h = saved.h.as<float>();
+  const Buffers b(AdaLNMlp::piece_rows(in), channels, hidden, true, op.keep_pre, carver);
+  const float* const h = saved.h.as<float>();
   const float *mean = saved.mean ? saved.mean.as<float>() : nullptr, *rstd = saved.rstd.as<float>();
 
   auto piece = [&](int64_t leaf, int64_t base) {
@@ -126,7 +139,7 @@ void backward_rows(const AdaLNMlp& op, Context& ctx, const AdaLNMlp::In& in, con
       onward_column_chains(ctx, leaf_rows, first, first + count, out, open, term);
     };
 
-    if (grad.up)
+    if (grad.up || !saved.pre)
       norm_again<T, float>(ctx, x, rows_of(saved.mean, first, count), rows_of(saved.rstd, first, count), gain,
                            shift_of(in.shift, frame_rows, first), n);
     ctx.parallel(count, kRowsPerPiece, [&](int64_t begin, int64_t end) {
@@ -151,9 +164,16 @@ void backward_rows(const AdaLNMlp& op, Context& ctx, const AdaLNMlp::In& in, con
         up{in.up.data, in.up.dtype, in.up.stride(0), false};
     for (int64_t j = 0; j < hidden; j += Buffers::kHidden) {
       const int64_t units = std::min(Buffers::kHidden, hidden - j);
+      const float* pre = b.pre;
+      if (saved.pre) pre = row_of<float>(saved.pre, first) + j;
+      else
+        with_bias(in.up_bias ? in.up_bias.slice(0, j, units) : in.up_bias, [&](auto add_bias) {
+          linear_product<float>(ctx, n, in.up.slice(0, j, units), View(b.pre, DType::f32, {count, units}), add_bias);
+        });
+      const int64_t pre_stride = saved.pre ? hidden : units;
       gemm_batch(ctx, 1, count, units, channels, [&](int64_t) {
         return Problem<float, GeluBack>{dh, down.block(0, j), b.dpre, Buffers::kHidden,
-                                        {pre + first * hidden + j, hidden, b.a, Buffers::kHidden}};
+                                        {pre, pre_stride, b.a, Buffers::kHidden}};
       });
       if (grad.down)
         add_product(ctx, channels, units, count, dh_t, a, row_of<float>(grad.down, leaf) + j, grad.down.stride(1),

@@ -23,7 +23,7 @@ void AdaLNMlp::reference(const In& in, const Out& out, const Out& bound) const {
       }
       const double z_error = carried + (chain_depth(channels) + 1) * magnitude;  // one more rounding: the bias
       const double t = 2 * c * (z + 0.044715 * z * z * z), s = 1 / (1 + std::exp(-t));
-      out.pre.at<double>(r, j) = z, bound.pre.at<double>(r, j) = z_error;
+      if (out.pre) out.pre.at<double>(r, j) = z, bound.pre.at<double>(r, j) = z_error;
       a[size_t(j)] = z * s;
       // t has six roundings and enters s with weight t (1 - s); exp, the sum and the division round once each.
       a_error[size_t(j)] = 1.13 * z_error + (z == 0 ? 0 : std::fabs(z * s)) * (4 + 6 * std::fabs(t) * (1 - s));

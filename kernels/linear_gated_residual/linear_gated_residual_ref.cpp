@@ -17,8 +17,7 @@ void LinearGatedResidual::reference(const In& in, const Out& out, const Out& bou
     }
     const double h_error = (chain_depth(inner) + 1) * magnitude,
                  gate = in.gate.at<double>(frame, n);  // the bias rounds once
-    out.h.as<double>()[i] = h;
-    bound.h.as<double>()[i] = h_error;
+    if (out.h) out.h.as<double>()[i] = h, bound.h.as<double>()[i] = h_error;
     out.y.as<double>()[i] = gate * h + residual[i];
     // What h carries, and one rounding of the result.
     bound.y.as<double>()[i] = std::fabs(gate) * (h_error + std::fabs(h)) + std::fabs(residual[i]);

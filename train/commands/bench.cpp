@@ -104,6 +104,7 @@ int bench(const BenchOptions& o) {
     const ModelTiming t = time_model(c, o.common.runtime(), peaks, o.seconds, o.common.seed);
     report(c.op, c.name, kModelPass, t.step);
     results.back()["resident_bytes"] = t.resident_bytes;
+    results.back()["targets"] = c.targets;
     std::printf(" | peak %.1f MB (resident %.1f)\n", t.step.memory_bytes * 1e-6, t.resident_bytes * 1e-6);
     if (o.common.profile) std::printf("%s", t.profile.c_str());
     std::fflush(stdout);

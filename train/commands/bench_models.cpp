@@ -6,6 +6,7 @@
 
 #include "kernels/rotary_table/rotary_table.h"
 #include "model/transformer_block.h"
+#include "train/commands/bench_world.h"
 
 namespace dr::cli {
 
@@ -78,21 +79,31 @@ class BlockStep {
 }  // namespace
 
 std::vector<ModelCase> model_cases() {
-  return {{"transformer_block", format("gpt,F={},S={},C={},H={},M={},f32", BlockStep::kFrames, BlockStep::kTokens,
-                                       BlockStep::kChannels, BlockStep::kHeads, BlockStep::kHidden)}};
+  std::vector<ModelCase> list = world_cases();
+  const std::string block = format("gpt,F={},S={},C={},H={},M={},f32", BlockStep::kFrames, BlockStep::kTokens,
+                                   BlockStep::kChannels, BlockStep::kHeads, BlockStep::kHidden);
+  list.insert(list.begin(), {"transformer_block", block});
+  return list;
 }
 
-ModelTiming time_model(const ModelCase&, const RuntimeOptions& options, const Peaks& peaks, double seconds,
+ModelTiming time_model(const ModelCase& c, const RuntimeOptions& options, const Peaks& peaks, double seconds,
                        uint64_t seed) {
   Runtime r(options);
   CHECK(r.device().host_visible(), "bench: models are timed on the CPU only so far");
-  BlockStep step(r, seed);
   ModelTiming t;
-
-  reset_resident_peak();
-  const double resident = status_bytes("VmRSS");
-  r.arena()->reset_peak();
-  const size_t held = r.arena()->stats().live;
+  double resident = 0;
+  size_t held = 0;
+  const auto begin_memory = [&] {
+    reset_resident_peak();
+    resident = status_bytes("VmRSS");
+    r.arena()->reset_peak();
+    held = r.arena()->stats().live;
+  };
+  begin_memory();
+  std::function<void()> step;
+  if (c.op == "transformer_block") step = [block = std::make_shared<BlockStep>(r, seed)] { (*block)(); };
+  else step = make_world_case(r, c, seed);
+  if (!c.whole) begin_memory();
   step();
   t.step.memory_bytes = double(r.arena()->stats().peak - held);
   t.resident_bytes = std::max(0.0, status_bytes("VmHWM") - resident);
@@ -104,7 +115,7 @@ ModelTiming time_model(const ModelCase&, const RuntimeOptions& options, const Pe
   t.profile = r.profiler->table(peaks);
   r.profiler.reset();
 
-  std::vector<double> us = harness::time_calls(seconds, [&] { step(); });
+  std::vector<double> us = harness::time_calls(seconds, step);
   const double memory = t.step.memory_bytes;
   t.step = harness::summarise(us, cost);
   t.step.memory_bytes = memory;

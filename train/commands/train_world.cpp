@@ -44,9 +44,10 @@ WorldSettings preset(const std::string& name) {
     n.anchors = 5;
     s.objective = {};
     s.objective.sequence = 10;
-    if (name == "gpt") n.layers = 12, n.channels = 768, n.heads = 12;
-    else if (name == "gpt-medium") n.layers = 24, n.channels = 1024, n.heads = 16;
-    else n.layers = 36, n.channels = 1280, n.heads = 20;
+    s.objective.recompute = 1000;  // all
+    n = gpt_world_model();
+    if (name == "gpt-medium") n.layers = 24, n.channels = 1024, n.heads = 16;
+    if (name == "gpt-large") n.layers = 36, n.channels = 1280, n.heads = 20;
   }
   return s;
 }
@@ -80,8 +81,9 @@ int train_world(const TrainWorldOptions& o) {
   const int64_t micro = t.micro_batch ? t.micro_batch : t.batch, tokens = network.tokens();
   const int64_t frames = network.anchors + o.s.objective.sequence + (o.s.objective.many_targets ? o.s.objective.sequence - 1 : 0);
   const double state = double(parameters.count()) * 4 * (t.average > 0 ? 5 : 4);
-  // Per token and block what the fused ops keep for backward: input, qkv, attention and its projection, MLP twice four wide.
-  const double kept = double(micro * frames * tokens) * double(network.layers * network.channels) * 4 * 12;
+  // Per token and block what the fused ops keep for backward: twelve times its width, a third of that in the MLP.
+  const int64_t units = 12 * network.layers - network.mlp_ratio * std::min(network.layers, o.s.objective.recompute);
+  const double kept = double(micro * frames * tokens) * double(units * network.channels) * 4;
   if (!o.common.quiet)
     std::printf("world: preset %s, %.2fM parameters; weights, gradients, optimiser and average %s, activations about %s\n",
                 o.preset.c_str(), double(parameters.count()) / 1e6, bytes_text(state).c_str(), bytes_text(kept).c_str());
