@@ -5,9 +5,9 @@
 #include "kernels/adaln_linear/adaln_linear.h"
 #include "kernels/add/add.h"
 #include "kernels/concat/concat.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/linear/linear.h"
-#include "kernels/patchify/patchify.h"
 #include "kernels/rotary_table/rotary_table.h"
 #include "kernels/silu/silu.h"
 #include "kernels/slice/slice.h"
@@ -42,7 +42,9 @@ WorldModel::WorldModel(Parameters& p, const WorldModelConfig& config) : runtime_
   // proportion to them.
   const auto unit = [](int64_t inputs) { return Init::normal(float(1 / std::sqrt(double(inputs)))); };
   const int64_t numbers = o.patch * o.patch * o.latent_channels;
-  embed_ = layer("embed", c, 2 * numbers, unit(2 * numbers));
+  const int64_t window = 3 * o.patch, seen = window * window * 2 * o.latent_channels;
+  embed_ = {p.add("embed.weight", {c, window, window, 2 * o.latent_channels}, unit(seen / 4)),
+            p.add("embed.bias", {c}, Init::zeros())};
   place_ = p.add("place", {o.tokens(), c}, Init::normal(0.5f));
   pose_in_ = layer("pose.in", c, kPoseFeatures, unit(kPoseFeatures));
   pose_out_ = layer("pose.out", c, c, Init::normal(float(2 / std::sqrt(double(c)))));
@@ -71,10 +73,13 @@ Tensor WorldModel::positions(const Tensor& like, int64_t batch, int64_t frames) 
 }
 
 Tensor WorldModel::embed(Tape& tape, const Tensor& frames) const {
-  const Patchify patchify{.patch_h = int(config_.patch), .patch_w = int(config_.patch)};
-  const Tensor patches = tape.apply(patchify, frames);
-  const Tensor h = tape.apply(Linear{}, patches, embed_.weight, embed_.bias);
-  return tape.apply(Add{}, h, tape.apply(Embedding{}, place_, positions(frames, frames.size(0), frames.size(1))));
+  const int64_t batch = frames.size(0), n = frames.size(1);
+  const int patch = int(config_.patch);
+  const Conv2d windows{.stride = {patch, patch}, .padding = {patch, patch, patch, patch}, .dilation = {}, .groups = 1};
+  const Tensor images = tape.reshape(frames, {batch * n, config_.rows, config_.columns, 2 * config_.latent_channels});
+  const Tensor h = tape.reshape(tape.apply(windows, images, embed_.weight, embed_.bias),
+                                {batch, n * config_.tokens(), config_.channels});
+  return tape.apply(Add{}, h, tape.apply(Embedding{}, place_, positions(frames, batch, n)));
 }
 
 Tensor WorldModel::pose_condition(Tape& tape, const FrameConditions& c) const {

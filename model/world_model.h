@@ -3,7 +3,8 @@
 // change once a frame is there.
 //
 //   sequence   [ A anchors | N clean frames | M noised copies of the last M clean frames ], S tokens each
-//   token      a patch of the frame's latent, beside the same patch of the latent before it (zeros where there is none)
+//   token      a patch of the frame's latent with a patch's width around it, beside the same of the latent before it (zeros
+//              where there is none): what moves by less than a patch between two frames is in the token itself
 //   mask       kernels/attention/frame_mask.h: anchors see anchors up to their own; a clean frame the anchors, the
 //              `window` clean frames before it and itself; a noised copy the same and itself, never its clean original
 //   condition  per frame: its motion and place (pose_features.h), its index 0..49 in the ten seconds, tau, and whether

@@ -42,7 +42,8 @@ def shapes(o: Config) -> dict[str, tuple[int, ...]]:
     def layer(name: str, n: int, k: int) -> None:
         out[name + ".weight"], out[name + ".bias"] = (n, k), (n,)
 
-    layer("embed", c, 2 * numbers)
+    window = 3 * o.patch
+    out["embed.weight"], out["embed.bias"] = (c, window, window, 2 * o.latent_channels), (c,)
     out["place"] = (o.tokens, c)
     layer("pose.in", c, POSE_FEATURES)
     layer("pose.out", c, c)
@@ -108,9 +109,9 @@ class World:
 
     def embed(self, frames: torch.Tensor) -> torch.Tensor:  # (F,h,w,2c) -> (F,S,C)
         o, p = self.o, self.o.patch
-        x = frames.view(-1, o.rows // p, p, o.columns // p, p, 2 * o.latent_channels)
-        x = x.transpose(2, 3).reshape(-1, o.tokens, 2 * p * p * o.latent_channels)
-        return self.linear(x, "embed") + self.w["place"]
+        x = frames.view(-1, o.rows, o.columns, 2 * o.latent_channels).permute(0, 3, 1, 2)
+        x = F.conv2d(x, self.w["embed.weight"].permute(0, 3, 1, 2), self.w["embed.bias"], stride=p, padding=p)
+        return x.flatten(2).transpose(1, 2) + self.w["place"]
 
     def pose_condition(self, c: Conditions) -> torch.Tensor:
         a = self.linear(F.silu(self.linear(c.pose, "pose.in")), "pose.out")

@@ -54,12 +54,12 @@ tokenizer_file="$out/tokenizer/tokenizer.safetensors"
 world_file="$out/world/world.safetensors"
 
 data() {
-  # A driver who wanders shows the network what lies beside the middle of the lane.
-  "$dr" simulate --quiet --out "$out/data" --envs "$drives" --wander 0.35 "${size[@]}" --no-depth --no-labels --seed 11
+  # A driver who wanders and whose hand shakes: what a pose changes in the picture cannot be guessed from the road.
+  "$dr" simulate --quiet --out "$out/data" --envs "$drives" --wander 0.4 --steering-error 0.005 --lane-change-period 12 "${size[@]}" --no-depth --no-labels --seed 11
   "$dr" simulate --quiet --out "$out/held_out" --envs 8 "${size[@]}" --no-depth --no-labels --seed 77
 }
 samples() {
-  local how=(--world "$world_file" --tokenizer "$tokenizer_file" --data "$out/held_out" --frames-generated 30)
+  local how=(--world "$world_file" --tokenizer "$tokenizer_file" --data "$out/held_out" --frames 30)
   "$dr" sample "${how[@]}" --pose log --out "$out/sample/log"
   "$dr" sample "${how[@]}" --pose deviation --deviation-m 0.5 --out "$out/sample/right"
   "$dr" sample "${how[@]}" --pose deviation --deviation-m -0.5 --out "$out/sample/left"
