@@ -12,7 +12,6 @@ namespace dr {
 namespace {
 
 constexpr uint32_t kOrderOp = 0x10ad0001, kAnchorOp = 0x10ad0002;  // Philox op ids
-constexpr double kFrameS = 0.2;
 
 // A permutation of [0, 2^(2 half_bits)).
 uint64_t feistel(uint64_t x, int half_bits, uint64_t seed, uint32_t epoch) {

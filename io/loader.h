@@ -18,6 +18,8 @@
 
 namespace dr {
 
+inline constexpr double kFrameS = 0.2;  // between frames at 5 Hz
+
 struct LoaderSettings {
   int frames = 15, anchors = 5, window = 50;
   int batch = 8;                // samples of the global batch

@@ -128,9 +128,8 @@ WorldModel::Rotary WorldModel::rotary(Runtime& runtime, const std::vector<int32_
   for (int32_t frame : index)
     for (int64_t i = 0; i < s; i++) place.insert(place.end(), {frame, int32_t(i / columns), int32_t(i % columns)});
   const int half = int(config_.channels / config_.heads / 2), third = half / 3;
-  Tape tape(runtime, {.gradients = false});
-  const auto table = tape.apply_all(RotaryTable{.share = {half - 2 * third, third, third}, .base = 100},
-                                    runtime.from(place, {batch, int64_t(index.size()) / batch * s, 3}));
+  const auto table = evaluate_all(runtime, RotaryTable{.share = {half - 2 * third, third, third}, .base = 100},
+                                  runtime.from(place, {batch, int64_t(index.size()) / batch * s, 3}));
   return {table[0], table[1]};
 }
 

@@ -21,11 +21,11 @@ struct CheckpointNotes {
   int64_t step = 0;
 };
 
-// The file appears whole or not at all. Tensors must be packed f32.
 struct NamedTensor {
   std::string name;
   Tensor value;
 };
+// The file appears whole or not at all. Tensors must be packed f32.
 void write_checkpoint(Runtime& runtime, const std::string& path, const CheckpointNotes& notes,
                       const std::vector<NamedTensor>& tensors);
 

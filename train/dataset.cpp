@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "io/segment.h"
+#include "io/text.h"
 #include "kernels/core/philox.h"
 #include "sim/drive.h"
 
@@ -110,19 +111,23 @@ Split split(const Logs& logs, int64_t holdout) {
   return {{logs.begin(), logs.end() - holdout}, {logs.end() - holdout, logs.end()}};
 }
 
+std::optional<FrameInterval> parse_frames(const char* option, const std::string& text) {
+  if (text.empty()) return {};
+  FrameInterval r;
+  const char *p = text.data(), *stop = p + text.size();
+  const auto a = std::from_chars(p, stop, r.first);
+  const bool colon = a.ec == std::errc() && a.ptr != stop && *a.ptr == ':';
+  const auto b = colon ? std::from_chars(a.ptr + 1, stop, r.end) : a;
+  CHECK(colon && b.ec == std::errc() && b.ptr == stop && r.first >= 0 && r.end > r.first,
+        "{}: '{}' is no range; accepted: A:B with 0 <= A < B", option, shown(text));
+  return r;
+}
+
 Logs open_dataset(Runtime& runtime, const DataSettings& s, uint64_t seed) {
   Logs logs;
-  int64_t first = 0, end = -1;
-  if (!s.frames.empty()) {
-    const char *p = s.frames.data(), *stop = p + s.frames.size();
-    const auto a = std::from_chars(p, stop, first);
-    const bool colon = a.ec == std::errc() && a.ptr != stop && *a.ptr == ':';
-    const auto b = colon ? std::from_chars(a.ptr + 1, stop, end) : a;
-    CHECK(colon && b.ec == std::errc() && b.ptr == stop && first >= 0 && end > first,
-          "--frames: '{}' is no range; accepted: A:B with 0 <= A < B", s.frames);
-  }
+  const std::optional<FrameInterval> kept = parse_frames("--frames", s.frames);
   auto add = [&](DrivingLog log) {
-    if (end >= 0) log = cut(std::move(log), first, end);
+    if (kept) log = cut(std::move(log), kept->first, kept->end);
     logs.push_back(std::make_shared<DrivingLog>(fitted(std::move(log), int(s.width), int(s.height))));
   };
   if (!s.data.empty()) {

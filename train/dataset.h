@@ -2,6 +2,7 @@
 // The driving logs that a command trains on or measures with: opened, or made by the built-in world.
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "io/log.h"
@@ -23,6 +24,12 @@ struct DataSettings {
 const Fields<DataSettings>& data_fields();
 Fields<DataSettings> source_fields();  // without the frames and their size, which what measures a network chooses
                                        // itself
+
+// Frames [first, end). parse_frames: of "A:B"; nothing of an empty text. Throws, naming the option, at anything else.
+struct FrameInterval {
+  int64_t first = 0, end = 0;
+};
+std::optional<FrameInterval> parse_frames(const char* option, const std::string& text);
 
 using Logs = std::vector<std::shared_ptr<const DrivingLog>>;
 

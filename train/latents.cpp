@@ -56,8 +56,7 @@ Tensor frames_to_images(Runtime& runtime, const DrivingLog& log, int64_t first, 
   const int64_t frame = f.size(1) * f.size(2) * f.size(3);
   const Tensor bytes = runtime.empty(DType::u8, {count, f.size(1), f.size(2), f.size(3)});
   bytes.copy_from(std::span(log.frames.data<uint8_t>() + first * frame, size_t(count * frame)));
-  Tape tape(runtime, {.gradients = false});
-  return tape.apply(ImageToFloat{}, bytes);
+  return evaluate(runtime, ImageToFloat{}, bytes);
 }
 
 std::vector<float> encode_log(Runtime& runtime, const Tokenizer& tokenizer, const DrivingLog& log) {

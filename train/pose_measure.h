@@ -4,14 +4,13 @@
 #include <memory>
 #include <string>
 
+#include "io/loader.h"
 #include "model/pose_network.h"
 #include "train/fields.h"
 
 namespace dr {
 
 const Fields<PoseNetworkOptions>& pose_network_fields();
-
-inline constexpr double kFrameS = 0.2;  // between the frames that the network learnt from
 
 // Positive forward and to the right.
 struct PoseReading {

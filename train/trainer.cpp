@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <numbers>
 
 #include "io/file.h"
 #include "io/json_lines.h"
@@ -20,8 +21,6 @@ namespace dr {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr float kPi = 3.14159265f;
 
 double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
@@ -85,7 +84,7 @@ float learning_rate(const TrainerSettings& s, int64_t step) {
   double lr = s.lr;
   if (step < s.warmup) lr *= double(step + 1) / double(s.warmup);
   const double tail = s.cosine_tail * double(s.steps), into = double(step) - (double(s.steps) - tail);
-  if (into > 0) lr *= 0.5 * (1 + double(canonical::cos(kPi * float(std::min(1.0, into / tail)))));
+  if (into > 0) lr *= 0.5 * (1 + double(canonical::cos(std::numbers::pi_v<float> * float(std::min(1.0, into / tail)))));
   return float(lr);
 }
 

@@ -16,7 +16,6 @@ namespace dr {
 
 namespace {
 
-constexpr double kFrameS = 0.2;
 constexpr uint32_t kTauOp = 0x3a7d0001, kNoiseOp = 0x3a7d0002, kChoiceOp = 0x3a7d0003;  // Philox op ids
 
 float logit_normal(double mean, double deviation, float z) {

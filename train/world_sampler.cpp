@@ -10,7 +10,6 @@ namespace dr {
 
 namespace {
 
-constexpr double kFrameS = 0.2;
 constexpr uint32_t kNoiseOp = 0x3a7d0004;  // Philox op id
 
 }  // namespace

@@ -5,7 +5,6 @@
 //   deviation     rollouts whose poses leave the log's sideways, and what the pose network sees in them
 // Each beside the last true frame held, and beside what the tokenizer leaves of the true frames.
 
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -72,23 +71,12 @@ double since(std::chrono::steady_clock::time_point t) {
 
 // ---- where rollouts begin ----
 
-std::pair<int64_t, int64_t> parse_targets(const std::string& text) {
-  int64_t first = 0, end = std::numeric_limits<int64_t>::max();
-  if (text.empty()) return {first, end};
-  const char *p = text.data(), *stop = p + text.size();
-  const auto a = std::from_chars(p, stop, first);
-  const bool colon = a.ec == std::errc() && a.ptr != stop && *a.ptr == ':';
-  const auto b = colon ? std::from_chars(a.ptr + 1, stop, end) : a;
-  CHECK(colon && b.ec == std::errc() && b.ptr == stop && first >= 0 && end > first,
-        "--targets: '{}' is no range; accepted: A:B with 0 <= A < B", shown(text));
-  return {first, end};
-}
-
 // Up to `wanted` starts of rollouts of `frames` generated frames, evenly over all places in the logs where one fits and
 // the vehicle is no slower than `least_mps` on average.
 std::vector<RolloutStart> places(const std::vector<LatentLog>& logs, const WorldModelConfig& config,
                                  const EvalSettings& s, int64_t frames, int64_t wanted, double least_mps) {
-  const auto [low, high] = parse_targets(s.targets);
+  const auto [low, high] =
+      parse_frames("--targets", s.targets).value_or(FrameInterval{0, std::numeric_limits<int64_t>::max()});
   const int64_t last = s.context_frames + frames - 1;  // index
   const int64_t anchor = std::min(last + s.anchor_gap, kWindowFrames - config.anchors);
   std::vector<RolloutStart> all, chosen;
@@ -100,7 +88,7 @@ std::vector<RolloutStart> places(const std::vector<LatentLog>& logs, const World
       const RolloutStart start{&l, first, step, s.context_frames, anchor, 0};
       if (start.frame(s.context_frames) < low || start.frame(last) >= high) continue;
       const Pose moved = relative(start.pose(s.context_frames - 1), start.pose(last));
-      if (std::hypot(moved.at[0], moved.at[1]) < least_mps * 0.2 * double(frames)) continue;
+      if (std::hypot(moved.at[0], moved.at[1]) < least_mps * kFrameS * double(frames)) continue;
       all.push_back(start);
     }
   }
@@ -119,7 +107,7 @@ struct Compared {
   int64_t films = 0;
   std::vector<ImageScore> generated, likeliest, held, reconstructed;  // likeliest: at temperature 0
   std::vector<RolloutStart> starts;
-  Films made;
+  Films truth, made, last, through_tokenizer;
 };
 
 nlohmann::json curve(const std::vector<ImageScore>& scores, double ImageScore::*which) {
@@ -155,16 +143,18 @@ class WorldEvaluation {
     c.starts = starts, c.films = int64_t(starts.size());
     std::vector<std::vector<Pose>> tracks;
     for (const RolloutStart& s : starts) tracks.push_back(log_track(s, frames));
-    const Films truth = films_.recorded(starts, frames);
+    c.truth = films_.recorded(starts, frames);
     c.made = films_.generated(starts, tracks, sampling_, s_.batch);
-    c.generated = scorer_.compare(c.made, truth);
+    c.last = films_.held(starts, frames);
+    c.through_tokenizer = films_.reconstructed(starts, frames);
+    c.generated = scorer_.compare(c.made, c.truth);
     SamplerSettings likeliest = sampling_;
     likeliest.temperature = 0;
     c.likeliest = sampling_.temperature == 0
                       ? c.generated
-                      : scorer_.compare(films_.generated(starts, tracks, likeliest, s_.batch), truth);
-    c.held = scorer_.compare(films_.held(starts, frames), truth);
-    c.reconstructed = scorer_.compare(films_.reconstructed(starts, frames), truth);
+                      : scorer_.compare(films_.generated(starts, tracks, likeliest, s_.batch), c.truth);
+    c.held = scorer_.compare(c.last, c.truth);
+    c.reconstructed = scorer_.compare(c.through_tokenizer, c.truth);
     return c;
   }
 
@@ -213,7 +203,7 @@ class WorldEvaluation {
     const Films truth = films_.recorded(d.starts, d.along.frames);
     for (const Films* f : {&truth, &d.along, &d.left, &d.right})
       for (int64_t i = 9; i < d.along.frames; i += 5) strip.images.push_back(film_frame(*f, which, i));
-    for (int64_t i = 9; i < d.along.frames; i += 5) strip.heads.push_back(format("{:.1f} s", 0.2 * double(i + 1)));
+    for (int64_t i = 9; i < d.along.frames; i += 5) strip.heads.push_back(format("{:.1f} s", kFrameS * double(i + 1)));
     return strip;
   }
 
@@ -223,9 +213,7 @@ class WorldEvaluation {
     std::vector<size_t> picked;
     for (size_t k = 0; k < std::min(kColumns, c.starts.size()); k++)
       picked.push_back((2 * k + 1) * c.starts.size() / (2 * std::min(kColumns, c.starts.size())));
-    const Films truth = films_.recorded(c.starts, 1), held = films_.held(c.starts, 1),
-                floor = films_.reconstructed(c.starts, 1);
-    for (const Films* f : {&truth, static_cast<const Films*>(&c.made), &held, &floor})
+    for (const Films* f : {&c.truth, &c.made, &c.last, &c.through_tokenizer})
       for (size_t i : picked) strip.images.push_back(film_frame(*f, i, 0));
     for (size_t i : picked) strip.heads.push_back(format("sample {}", i + 1));
     return strip;
@@ -237,12 +225,11 @@ class WorldEvaluation {
     Strip strip{"sequential", {"true", "generated", "last frame held"}, {}, {}};
     const int64_t frames = c.made.frames, columns = std::min(kColumns, frames);
     const size_t which = c.starts.size() / 2;
-    const Films truth = films_.recorded(c.starts, frames), held = films_.held(c.starts, frames);
     std::vector<int64_t> picked;
     for (int64_t k = 0; k < columns; k++) picked.push_back(columns == 1 ? 0 : k * (frames - 1) / (columns - 1));
-    for (const Films* f : {&truth, static_cast<const Films*>(&c.made), &held})
+    for (const Films* f : {&c.truth, &c.made, &c.last})
       for (int64_t i : picked) strip.images.push_back(film_frame(*f, which, i));
-    for (int64_t i : picked) strip.heads.push_back(format("{:.1f} s", 0.2 * double(i + 1)));
+    for (int64_t i : picked) strip.heads.push_back(format("{:.1f} s", kFrameS * double(i + 1)));
     return strip;
   }
 
@@ -276,7 +263,7 @@ void print_scores(const Compared& next, const std::optional<Compared>& sequentia
   std::vector<size_t> shown;
   for (size_t at : {size_t(1), size_t(2), size_t(5), size_t(10), size_t(15), frames})
     if (at <= frames && (shown.empty() || at > shown.back())) shown.push_back(at);
-  for (size_t at : shown) table[0].push_back(format("{:.1f} s", 0.2 * double(at)));
+  for (size_t at : shown) table[0].push_back(format("{:.1f} s", kFrameS * double(at)));
   const auto line = [&](const std::string& name, const std::vector<ImageScore>& of) {
     table.push_back({name});
     for (size_t at : shown) table.back().push_back(number(of[at - 1].psnr_db, 2));
@@ -359,9 +346,9 @@ int eval_world(const EvalWorldOptions& o) {
     std::printf("each from %lld true frames%s; the first anchor is %.1f s behind a next frame%s\n",
                 static_cast<long long>(o.s.context_frames),
                 o.s.targets.empty() ? "" : format(", which may lie before --targets {}", o.s.targets).c_str(),
-                0.2 * double(next.starts[0].anchor - o.s.context_frames),
+                kFrameS * double(next.starts[0].anchor - o.s.context_frames),
                 sequential ? format(", {:.1f} s behind the first frame of a rollout",
-                                    0.2 * double(sequential->starts[0].anchor - o.s.context_frames)).c_str()
+                                    kFrameS * double(sequential->starts[0].anchor - o.s.context_frames)).c_str()
                            : "");
   print_scores(next, sequential, o.s, scorer.has_lpips());
   if (ruler) {

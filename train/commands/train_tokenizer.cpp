@@ -75,8 +75,7 @@ class FrameSet {
       const int64_t frame = frames[i] - (k > 0 ? ends_[k - 1] : 0);
       std::copy_n(logs_[k]->frames.data<uint8_t>() + frame * size, size, bytes.data() + i * size_t(size));
     }
-    Tape tape(runtime, {.gradients = false});
-    return tape.apply(ImageToFloat{}, runtime.from(bytes, {int64_t(frames.size()), like.size(1), like.size(2), 3}));
+    return evaluate(runtime, ImageToFloat{}, runtime.from(bytes, {int64_t(frames.size()), like.size(1), like.size(2), 3}));
   }
 
  private:
