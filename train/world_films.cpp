@@ -2,7 +2,15 @@
 
 #include <algorithm>
 
+#include "io/text.h"
+
 namespace dr {
+
+SamplerSettings RolloutSettings::sampler(uint64_t seed) const {
+  CHECK(context == "cache" || context == "recompute", "--context: '{}'; accepted: cache, recompute", shown(context));
+  return {.steps = steps, .guidance = guidance, .temperature = temperature, .recompute = context == "recompute",
+          .plan = false, .seed = seed};
+}
 
 FilmMaker::FilmMaker(Runtime& runtime, const LoadedWorldModel& world, const LatentCodec& codec)
     : runtime_(runtime), world_(world), codec_(codec) {

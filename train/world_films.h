@@ -9,6 +9,35 @@
 
 namespace dr {
 
+// How a command's rollouts are made: options that `sample` and `eval world` share.
+struct RolloutSettings {
+  int64_t context_frames = 9, anchor_gap = 10, steps = 15;
+  double guidance = 1, temperature = 1;
+  std::string context = "cache";
+
+  // Throws where `context` is neither cache nor recompute.
+  SamplerSettings sampler(uint64_t seed) const;
+  // The index of the first anchor behind `frames` generated frames: as far as asked for, or as fits.
+  int64_t first_anchor(const WorldModelConfig& config, int64_t frames) const {
+    return std::min(context_frames + frames - 1 + anchor_gap, kWindowFrames - config.anchors);
+  }
+};
+
+// S is derived from RolloutSettings.
+template <class S>
+Fields<S> rollout_fields() {
+  return {
+      {"context-frames", &S::context_frames, "true frames before the first generated one", 1, kWindowFrames - 1},
+      {"anchor-gap", &S::anchor_gap,
+       "frames at 5 Hz from the last generated one to the first anchor, or as many as fit into the ten seconds of a rollout",
+       1, kWindowFrames - 1},
+      {"steps", &S::steps, "Euler steps of a frame", 1, 1000},
+      {"guidance", &S::guidance, "of the poses; 1: none", 0, 100},
+      {"temperature", &S::temperature, "deviation of a frame's noise", 0, 10},
+      {"context", &S::context, "cache, or recompute: the window anew before every frame"},
+  };
+}
+
 class FilmMaker {
  public:
   // Throws where the codec's latents are not those that the world model was trained on.

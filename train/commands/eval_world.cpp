@@ -27,34 +27,28 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kFreeFrames = 5;  // behind a deviation, when its offset is held: those that are measured
 constexpr uint64_t kHeldOutDrives = 0xe7a1;  // of drive_seed: no training with the same seed has them
 
-struct EvalSettings {
-  int64_t samples = 96, rollouts = 16, rollout_frames = 20, deviations = 8;
-  int64_t context_frames = 9, anchor_gap = 10, steps = 15, batch = 8;
-  double guidance = 1, temperature = 1, deviation_m = 0.5;
-  std::string targets, context = "cache";
+struct EvalSettings : RolloutSettings {
+  int64_t samples = 96, rollouts = 16, rollout_frames = 20, deviations = 8, batch = 8;
+  double deviation_m = 0.5;
+  std::string targets;
 };
 
 const Fields<EvalSettings>& eval_fields() {
   using S = EvalSettings;
-  static const Fields<S> list = {
-      {"samples", &S::samples, "next frames, evenly over the logs", 1, 1e6},
-      {"rollouts", &S::rollouts, "sequential rollouts; 0: none", 0, 1e5},
-      {"rollout-frames", &S::rollout_frames, "generated frames of each, or as many as the logs hold", 1,
-       kWindowFrames - 1},
-      {"deviations", &S::deviations, "starts of lateral deviations, with --pose; 0: none", 0, 1e5},
-      {"deviation-m", &S::deviation_m, "m, how far aside they go, both ways", 0, 3},
-      {"context-frames", &S::context_frames, "true frames before the first generated one", 1, kWindowFrames - 1},
-      {"anchor-gap", &S::anchor_gap,
-       "frames at 5 Hz from the last generated one to the first anchor, or as many as fit into "
-       "the ten seconds of a rollout",
-       1, kWindowFrames - 1},
-      {"targets", &S::targets, "A:B, only these frames of each log are generated; none: all"},
-      {"steps", &S::steps, "Euler steps of a frame", 1, 1000},
-      {"guidance", &S::guidance, "of the poses; 1: none", 0, 100},
-      {"temperature", &S::temperature, "deviation of a frame's noise", 0, 10},
-      {"context", &S::context, "cache, or recompute: the window anew before every frame"},
-      {"batch", &S::batch, "rollouts at a time; never changes a result", 1, 1024},
-  };
+  static const Fields<S> list = [] {
+    Fields<S> own = {
+        {"samples", &S::samples, "next frames, evenly over the logs", 1, 1e6},
+        {"rollouts", &S::rollouts, "sequential rollouts; 0: none", 0, 1e5},
+        {"rollout-frames", &S::rollout_frames, "generated frames of each, or as many as the logs hold", 1,
+         kWindowFrames - 1},
+        {"deviations", &S::deviations, "starts of lateral deviations, with --pose; 0: none", 0, 1e5},
+        {"deviation-m", &S::deviation_m, "m, how far aside they go, both ways", 0, 3},
+        {"targets", &S::targets, "A:B, only these frames of each log are generated; none: all"},
+        {"batch", &S::batch, "rollouts at a time; never changes a result", 1, 1024},
+    };
+    for (const Field<S>& f : rollout_fields<S>()) own.push_back(f);
+    return own;
+  }();
   return list;
 }
 
@@ -78,7 +72,7 @@ std::vector<RolloutStart> places(const std::vector<LatentLog>& logs, const World
   const auto [low, high] =
       parse_frames("--targets", s.targets).value_or(FrameInterval{0, std::numeric_limits<int64_t>::max()});
   const int64_t last = s.context_frames + frames - 1;  // index
-  const int64_t anchor = std::min(last + s.anchor_gap, kWindowFrames - config.anchors);
+  const int64_t anchor = s.first_anchor(config, frames);
   std::vector<RolloutStart> all, chosen;
   if (anchor <= last && config.anchors > 0) return chosen;
   const int64_t needed = config.anchors > 0 ? anchor + config.anchors : last + 1;
@@ -132,11 +126,9 @@ struct Strip {
 class WorldEvaluation {
  public:
   WorldEvaluation(const LoadedWorldModel& world, const FilmMaker& films, const ImageScorer& scorer,
-                  const std::vector<LatentLog>& logs, const EvalSettings& settings, uint64_t seed)
-      : world_(world), films_(films), scorer_(scorer), logs_(logs), s_(settings) {
-    sampling_.steps = s_.steps, sampling_.guidance = s_.guidance, sampling_.temperature = s_.temperature;
-    sampling_.recompute = s_.context == "recompute", sampling_.seed = seed;
-  }
+                  const std::vector<LatentLog>& logs, const EvalSettings& settings,
+                  const SamplerSettings& sampling)
+      : world_(world), films_(films), scorer_(scorer), logs_(logs), s_(settings), sampling_(sampling) {}
 
   Compared compared(const std::vector<RolloutStart>& starts, int64_t frames) const {
     Compared c;
@@ -277,8 +269,7 @@ void print_scores(const Compared& next, const std::optional<Compared>& sequentia
 
 int eval_world(const EvalWorldOptions& o) {
   const auto start = std::chrono::steady_clock::now();
-  CHECK(o.s.context == "cache" || o.s.context == "recompute", "--context: '{}'; accepted: cache, recompute",
-        shown(o.s.context));
+  const SamplerSettings sampling = o.s.sampler(o.common.seed);
   Runtime runtime(o.common.runtime());
   const LoadedWorldModel world = load_world_model(runtime, o.world);
   const LatentCodec codec(runtime, o.tokenizer);
@@ -299,7 +290,7 @@ int eval_world(const EvalWorldOptions& o) {
   ImageScorer::Distance distance;
   if (lpips) distance = [&](Tape& tape, const Tensor& a, const Tensor& b) { return lpips->distance(tape, a, b); };
   const ImageScorer scorer(runtime, distance);
-  const WorldEvaluation evaluation(world, films, scorer, logs, o.s, o.common.seed);
+  const WorldEvaluation evaluation(world, films, scorer, logs, o.s, sampling);
   if (!o.common.quiet)
     std::printf("%s: %.2fM parameters, weights %s, on %zu logs (%.1f s to load)\n", o.world.c_str(),
                 double(world.parameters->count()) / 1e6, world.weights_hash.substr(0, 8).c_str(), logs.size(),

@@ -17,33 +17,30 @@ namespace dr::cli {
 
 namespace {
 
-struct SampleSettings {
-  int64_t log = 0, start = -1, frames = 20, context_frames = 9, anchor_gap = 10, steps = 15;
-  double guidance = 1, temperature = 1, deviation_m = 0.5;
-  std::string pose = "log", poses, context = "cache";
+struct SampleSettings : RolloutSettings {
+  int64_t log = 0, start = -1, frames = 20;
+  double deviation_m = 0.5;
+  std::string pose = "log", poses;
 };
 
 const Fields<SampleSettings>& sample_fields() {
   using S = SampleSettings;
-  static const Fields<S> list = {
-      {"log", &S::log, "which of the logs, from 0", 0, 1e6},
-      {"start", &S::start, "the log's frame that is generated first; -1: the earliest that has a context", -1, 1e9},
-      {"frames", &S::frames, "generated frames, at 5 Hz", 1, kWindowFrames - 1},
-      {"pose", &S::pose,
-       "where they are taken: log (as driven), deviation (beside that), file (--poses) or plan (where the "
-       "model's own plan leads)"},
-      {"deviation-m", &S::deviation_m, "m to the right, reached after 25 frames", -5, 5},
-      {"poses", &S::poses,
-       "text, a line per generated frame: x y z roll pitch yaw, in m and rad, x forward, y right, z "
-       "down, seen from the first frame that is given (--context-frames before --start); commas or blanks"},
-      {"context-frames", &S::context_frames, "true frames before the first generated one", 1, kWindowFrames - 1},
-      {"anchor-gap", &S::anchor_gap, "frames from the last generated one to the first anchor, or as many as fit", 1,
-       kWindowFrames - 1},
-      {"steps", &S::steps, "Euler steps of a frame", 1, 1000},
-      {"guidance", &S::guidance, "of the poses; 1: none", 0, 100},
-      {"temperature", &S::temperature, "deviation of a frame's noise", 0, 10},
-      {"context", &S::context, "cache, or recompute: the window anew before every frame"},
-  };
+  static const Fields<S> list = [] {
+    Fields<S> own = {
+        {"log", &S::log, "which of the logs, from 0", 0, 1e6},
+        {"start", &S::start, "the log's frame that is generated first; -1: the earliest that has a context", -1, 1e9},
+        {"frames", &S::frames, "generated frames, at 5 Hz", 1, kWindowFrames - 1},
+        {"pose", &S::pose,
+         "where they are taken: log (as driven), deviation (beside that), file (--poses) or plan (where the "
+         "model's own plan leads)"},
+        {"deviation-m", &S::deviation_m, "m to the right, reached after 25 frames", -5, 5},
+        {"poses", &S::poses,
+         "text, a line per generated frame: x y z roll pitch yaw, in m and rad, x forward, y right, z "
+         "down, seen from the first frame that is given (--context-frames before --start); commas or blanks"},
+    };
+    for (const Field<S>& f : rollout_fields<S>()) own.push_back(f);
+    return own;
+  }();
   return list;
 }
 
@@ -90,7 +87,7 @@ RolloutStart start_of(const LatentLog& source, const WorldModelConfig& config, c
         "--context-frames {} and --frames {}: with {} anchors a rollout has at most {} frames", s.context_frames,
         s.frames, config.anchors, kWindowFrames - config.anchors);
   const int64_t first = target - s.context_frames * step;
-  const int64_t anchor = std::min(last + s.anchor_gap, kWindowFrames - config.anchors);
+  const int64_t anchor = s.first_anchor(config, s.frames);
   const RolloutStart start{&source, first, step, s.context_frames, anchor, 0};
   CHECK(first >= 0 && start.frame(config.anchors > 0 ? anchor + config.anchors - 1 : s.context_frames - 1) <
                           source.log->frame_count(),
@@ -117,8 +114,8 @@ int sample(const SampleOptions& o) {
   CHECK(planned || s.pose == "log" || s.pose == "deviation" || s.pose == "file",
         "--pose: '{}'; accepted: log, deviation, file, plan", shown(s.pose));
   CHECK((s.pose == "file") == !s.poses.empty(), "--poses FILE goes with --pose file, and the other way round");
-  CHECK(s.context == "cache" || s.context == "recompute", "--context: '{}'; accepted: cache, recompute",
-        shown(s.context));
+  SamplerSettings sampling = s.sampler(o.common.seed);
+  sampling.plan = planned;
   std::vector<Pose> track = s.poses.empty() ? std::vector<Pose>() : read_poses(s.poses);
   CHECK(s.poses.empty() || int64_t(track.size()) >= s.frames, "{}: {} poses for {} frames; accepted: as many or more",
         s.poses, track.size(), s.frames);
@@ -142,8 +139,6 @@ int sample(const SampleOptions& o) {
   if (s.pose == "file")
     for (Pose& p : track) p = start.pose(0) * p;
 
-  const SamplerSettings sampling{.steps = s.steps, .guidance = s.guidance, .temperature = s.temperature,
-                                 .recompute = s.context == "recompute", .plan = planned, .seed = o.common.seed};
   Films made{s.frames, films.height(), films.width(), {{}}};
   double generating_s = 0;
   WorldSampler sampler(runtime, world, sampling, {start});
