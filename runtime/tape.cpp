@@ -51,7 +51,7 @@ Context Tape::context(uint32_t id) const {
   return c;
 }
 
-std::vector<Tensor> Tape::run(std::shared_ptr<const AnyOp> op, std::vector<Tensor> in) {
+std::vector<Tensor> Tape::run(std::shared_ptr<const AnyOp> op, std::vector<Tensor> in, bool again) {
   const std::vector<View> in_views = views_of(in);
   std::vector<Tensor> out;
   for (const TensorSpec& s : op->infer(in_views))
@@ -59,20 +59,58 @@ std::vector<Tensor> Tape::run(std::shared_ptr<const AnyOp> op, std::vector<Tenso
   const uint32_t id = next_id_++;
   runtime_.forward(*op, context(id), in_views, views_of(out), replaying_ ? Phase::recompute : Phase::forward);
 
+  OpCall call{op, {}, {}, id, again && !dropping_};
   bool needed = false;
-  for (std::string_view field : op->grad_names()) {
-    const Tensor& t = in[size_t(dr::find(op->in_names(), field))];
-    if (!t || find(t) < 0) continue;
+  for (size_t i = 0; i < in.size(); i++) {
+    Operand& x = call.in.emplace_back(in[i].view(), in[i] ? find(in[i]) : -1, in[i]);
+    if (x.value < 0) continue;
+    if (values_[size_t(x.value)].again >= 0) x.kept = Tensor();
+    const std::string_view field = op->in_names()[i];
+    if (dr::find(op->grad_names(), field) < 0) continue;
     needed = true;
-    CHECK(!op->in_shared(field) || values_[size_t(find(t))].origin != Value::Origin::computed,
+    CHECK(!op->in_shared(field) || values_[size_t(x.value)].origin != Value::Origin::computed,
           "tape: {} shares {} between samples, but it is the result of an op and its leaves cannot be told apart there",
           op->name(), field);
   }
   if (!needed) return out;
-  for (std::string_view field : op->out_grad_names())
-    if (const Tensor& t = out[size_t(dr::find(op->out_names(), field))]) add_value(t, Value::Origin::computed);
-  record(OpCall{std::move(op), std::move(in), out, id});
+  for (size_t i = 0; i < out.size(); i++) {
+    Operand& y = call.out.emplace_back(out[i].view());
+    y.view.data = nullptr;
+    if (!out[i]) continue;
+    const std::string_view field = op->out_names()[i];
+    if (dr::find(op->out_grad_names(), field) >= 0) {
+      y.value = add_value(out[i], Value::Origin::computed);
+      if (call.again) values_[size_t(y.value)].again = int(nodes_.size());
+    }
+    if (!call.again && op->out_saved(field)) y.kept = out[i], y.view = out[i];
+  }
+  record(std::move(call));
   return out;
+}
+
+std::vector<Tensor> Tape::inputs(const OpCall& call) {
+  std::vector<Tensor> in;
+  for (const Operand& x : call.in) {
+    in.push_back(x.kept);
+    if (x.kept || x.value < 0) continue;
+    OpCall& maker = std::get<OpCall>(nodes_[size_t(values_[size_t(x.value)].again)]);
+    run_again(maker);
+    for (const Operand& y : maker.out)
+      if (y.value == x.value) in.back() = y.kept;
+  }
+  return in;
+}
+
+void Tape::run_again(OpCall& call) {
+  if (!std::exchange(call.again, false)) return;
+  const std::vector<Tensor> in = inputs(call);
+  const std::vector<View> in_views = views_of(in);
+  std::vector<View> out;
+  for (Operand& y : call.out) {
+    if (y.view) y.kept = runtime_.empty(y.view.dtype, y.view.sizes);
+    out.push_back(y.view = y.kept);
+  }
+  runtime_.forward(*call.op, context(call.id), in_views, out, Phase::recompute);
 }
 
 Tensor Tape::add_view(const Tensor& x, Tensor y, int axis, int64_t begin, int64_t n) {
@@ -129,36 +167,39 @@ void Tape::seed(const Tensor& y, const Tensor& gradient) {
 
 void Tape::backward() {
   while (!nodes_.empty()) {
-    const Node node = std::move(nodes_.back());
+    Node node = std::move(nodes_.back());
     nodes_.pop_back();
-    std::visit([this](const auto& n) { backward(n); }, node);
+    std::visit([this](auto& n) { backward(n); }, node);
   }
 }
 
 // Hands over the gradient of a node's output: what comes before it on the tape does not add to it.
 Tensor Tape::take_gradient(int value) { return std::exchange(values_[size_t(value)].gradient, Tensor()); }
 
-void Tape::backward(const OpCall& call) {
+void Tape::backward(OpCall& call) {
   const AnyOp& op = *call.op;
-  const std::vector<View> in = views_of(call.in), out = views_of(call.out);
   std::vector<Tensor> out_grad;
   bool reached = false;
   for (std::string_view field : op.out_grad_names()) {
-    const Tensor& y = call.out[size_t(dr::find(op.out_names(), field))];
-    out_grad.push_back(y ? take_gradient(find(y)) : Tensor());
+    const Operand& y = call.out[size_t(dr::find(op.out_names(), field))];
+    out_grad.push_back(y.value >= 0 ? take_gradient(y.value) : Tensor());
     reached |= out_grad.back().present();
   }
   if (!reached) return;
   for (size_t i = 0; i < out_grad.size(); i++) {
-    const Tensor& y = call.out[size_t(dr::find(op.out_names(), op.out_grad_names()[i]))];
-    if (y && !out_grad[i]) out_grad[i] = runtime_.zeros(y.dtype(), y.sizes());
+    const View& y = call.out[size_t(dr::find(op.out_names(), op.out_grad_names()[i]))].view;
+    if (y && !out_grad[i]) out_grad[i] = runtime_.zeros(y.dtype, y.sizes);
   }
+  run_again(call);
+  const std::vector<Tensor> inputs = this->inputs(call);
+  const std::vector<View> in = views_of(inputs);
+  std::vector<View> out;
+  for (const Operand& y : call.out) out.push_back(y.view);
   const Shapes shapes = op.infer_grad(in, options_.leaves);
   std::vector<Tensor> grad;
   std::vector<int> wanted;
   for (size_t i = 0; i < shapes.size(); i++) {
-    const Tensor& x = call.in[size_t(dr::find(op.in_names(), op.grad_names()[i]))];
-    wanted.push_back(x ? find(x) : -1);
+    wanted.push_back(call.in[size_t(dr::find(op.in_names(), op.grad_names()[i]))].value);
     grad.push_back(wanted[i] >= 0 ? runtime_.empty(shapes[i].dtype, shapes[i].sizes) : Tensor());
   }
   runtime_.backward(op, context(call.id), in, out, views_of(out_grad), views_of(grad));

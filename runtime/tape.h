@@ -21,7 +21,8 @@
 // refused.
 //
 // Calls are numbered from 0 as they are applied (Context::op_id); a block that is recomputed takes the same numbers
-// again. backward() consumes the tape: saved tensors and inner gradients are let go as soon as they are used.
+// again. backward() consumes the tape: saved tensors and inner gradients are let go as soon as they are used. Of an
+// op's outputs it keeps those that the op's backward reads (kernels/core/op.h).
 
 #include <functional>
 #include <unordered_map>
@@ -59,7 +60,14 @@ class Tape {
     std::move(out.begin(), out.end(), all.begin());
     return all;
   }
-  std::vector<Tensor> run(std::shared_ptr<const AnyOp> op, std::vector<Tensor> in);
+  // As apply, but what the op makes is not kept for backward, which runs it again, once, when it first reads of it:
+  // for an op that costs little for the memory it fills. What is read through a view is kept.
+  template <Op O, class... T>
+  Tensor apply_again(const O& op, const T&... in) {
+    static_assert(sizeof...(T) == O::In::names.size(), "one tensor per field of In");
+    return run(erase(op), {in...}, true)[0];
+  }
+  std::vector<Tensor> run(std::shared_ptr<const AnyOp> op, std::vector<Tensor> in, bool again = false);
 
   Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t n);
   Tensor reshape(const Tensor& x, const Sizes& sizes);
@@ -93,11 +101,18 @@ class Tape {
     View view;
     Tensor gradient;
     enum class Origin : uint8_t { watched, view, computed } origin;  // view: of a watched one
+    int again = -1;                                                  // the node that makes it again
+  };
+  struct Operand {  // of a call: its shape, which Value it is, and its memory where the call keeps it
+    View view;
+    int value = -1;  // -1: needs no gradient
+    Tensor kept;
   };
   struct OpCall {
     std::shared_ptr<const AnyOp> op;
-    std::vector<Tensor> in, out;
+    std::vector<Operand> in, out;
     uint32_t id;
+    bool again;  // it must run again: `out` is not there
   };
   struct ViewOf {  // child is a slice or, with axis -1, a reshape of parent
     int parent, child, axis;
@@ -120,7 +135,9 @@ class Tape {
   std::vector<Tensor> run_block(BlockFunction block);
   Context context(uint32_t id) const;
   Tensor take_gradient(int value);
-  void backward(const OpCall& call);
+  std::vector<Tensor> inputs(const OpCall& call);
+  void run_again(OpCall& call);
+  void backward(OpCall& call);
   void backward(const ViewOf& view);
   void backward(const Block& block);
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "kernels/adaln/adaln.h"
 #include "kernels/add/add.h"
 #include "kernels/gelu/gelu.h"
@@ -108,7 +110,7 @@ TEST(Tape, ReshapingBackLeadsToTheSameTensor) {
 // A stack of conditioned blocks with everything that must survive a checkpoint: slices of one modulation tensor, a
 // shared parameter, a random op, a residual, a tensor used twice.
 struct Net {
-  enum class Keep { all, blocks, nested };
+  enum class Keep { all, blocks, nested, again, again_in_blocks };
   int64_t samples = 8, channels = 33, blocks = 3;
   int leaves = 1;
   uint64_t first_sample = 0;
@@ -140,14 +142,17 @@ struct Net {
     for (int64_t b = 0; b < blocks; b++) {
       const auto inner = [=, this](Tape& t, const Tensor& in) {
         const auto part = [&](int64_t k) { return t.reshape(t.slice(m, 1, 2 * b + k, 1), {samples, channels}); };
-        const Tensor n = t.apply(AdaLN{.eps = 1e-5f}, in, part(0), part(1));
-        return t.apply(Jitter{}, t.apply(Gain{}, n, w[size_t(b)]));
+        const auto make = [&](const auto& op, const auto&... from) {
+          return keep >= Keep::again ? t.apply_again(op, from...) : t.apply(op, from...);
+        };
+        const Tensor n = make(AdaLN{.eps = 1e-5f}, in, part(0), part(1));
+        return make(Jitter{}, make(Gain{}, n, w[size_t(b)]));
       };
       const auto block = [=, this](Tape& t) {
         const Tensor g = keep == Keep::nested ? t.checkpoint([=](Tape& u) { return inner(u, h); }) : inner(t, h);
         return t.apply(Add{}, h, t.apply(Product{}, g, g));
       };
-      h = keep == Keep::all ? block(tape) : tape.checkpoint(block);
+      h = keep == Keep::all || keep == Keep::again ? block(tape) : tape.checkpoint(block);
     }
     tape.backward(h, dy);
     result.y = bits_of(h);
@@ -237,6 +242,42 @@ TEST(Tape, CheckpointsChangeNoBitAndLowerThePeak) {
   EXPECT_EQ(parameter_bits(all), parameter_bits(blocks));
   EXPECT_EQ(parameter_bits(all), parameter_bits(nested));
   EXPECT_LT(double(blocks.peak), 0.8 * double(all.peak)) << blocks.peak << " against " << all.peak << " bytes";
+}
+
+TEST(Tape, WhatIsMadeAgainChangesNoBitAndLowersThePeak) {
+  Runtime r({.threads = 1});
+  Net net{.samples = 16, .channels = 512, .blocks = 6};
+  const Net::Result all = net.run(r);
+  net.keep = Net::Keep::again_in_blocks;
+  const Net::Result in_blocks = net.run(r);
+  net.keep = Net::Keep::again;
+  r.profiler.emplace();
+  const Net::Result again = net.run(r);
+  for (const Net::Result* result : {&again, &in_blocks}) {
+    EXPECT_TRUE(all == *result);
+    EXPECT_EQ(parameter_bits(all), parameter_bits(*result));
+  }
+  EXPECT_LT(double(again.peak), 0.8 * double(all.peak)) << again.peak << " against " << all.peak << " bytes";
+  std::map<std::string, int64_t> calls;
+  for (const Profiler::Row& row : r.profiler->rows()) calls[row.name] = row.calls;
+  for (const char* name : {"adaln", "gain", "jitter"}) EXPECT_EQ(calls[format("{} (again)", name)], net.blocks) << name;
+}
+
+// z reads y through a view, and q reads the view and y itself.
+TEST(Tape, WhatIsMadeAgainMayBeReadThroughViews) {
+  Runtime r({.threads = 1});
+  const Tensor x = random(r, {3, 4}, 1), w = random(r, {3, 4}, 2), dq = random(r, {2, 6}, 3);
+  std::vector<Bits> gradients;
+  for (const bool again : {false, true}) {
+    Tape tape(r);
+    tape.watch(x);
+    const Tensor y = again ? tape.apply_again(Product{}, x, w) : tape.apply(Product{}, x, w);
+    const Tensor row = tape.reshape(y, {2, 6});
+    const Tensor z = tape.reshape(tape.apply(Product{}, row, row), {3, 4});
+    tape.backward(tape.reshape(tape.apply(Product{}, z, y), {2, 6}), dq);
+    gradients.push_back(bits_of(tape.gradient(x)));
+  }
+  EXPECT_EQ(gradients[0], gradients[1]);
 }
 
 TEST(Tape, ThreadsAndInstructionSetsChangeNoBit) {

@@ -27,6 +27,7 @@ class AnyOp {
   virtual Names grad_names() const = 0;
   virtual bool in_shared(std::string_view field) const = 0;
   virtual bool out_shared(std::string_view field) const = 0;
+  virtual bool out_saved(std::string_view field) const = 0;  // backward reads it
 
   virtual Shapes infer(Views in) const = 0;
   virtual size_t scratch_bytes(Views in, int threads) const = 0;

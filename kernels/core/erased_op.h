@@ -32,6 +32,7 @@ class ErasedOp final : public AnyOp {
   }
   bool in_shared(std::string_view f) const override { return is_shared<typename O::In>(f); }
   bool out_shared(std::string_view f) const override { return is_shared<typename O::Out>(f); }
+  bool out_saved(std::string_view f) const override { return is_saved<O>(f); }
 
   Shapes infer(Views in) const override { return op_.infer(from_views<typename O::In>(in)); }
   size_t scratch_bytes(Views in, int threads) const override { return op_.scratch_bytes(from_views<typename O::In>(in), threads); }

@@ -6,7 +6,8 @@
 //   struct In, Out, OutGrad, Grad   Views by name; OutGrad names the differentiable outputs, Grad the inputs that get a
 //                                   gradient, unless they hold integers. A View may be absent where the contract says
 //                                   so; a Grad field that is absent is not computed. An output that is not in OutGrad
-//                                   is saved for backward.
+//                                   is saved for backward, and so are those that Out::saved names; backward sees of
+//                                   the others their shape alone.
 //   In::shared, Out::shared         names of those that all samples share (weights, scalars). Every other input and
 //                                   output carries whole samples along axis 0. The gradient of a shared input is a sum
 //                                   over the batch, kept per leaf: Grad shape = (Context::leaves, shape of the input).
@@ -168,6 +169,18 @@ constexpr bool is_shared(std::string_view field) {
       if (s == field) return true;
   }
   return false;
+}
+
+// Whether backward reads an output.
+template <class O>
+constexpr bool is_saved(std::string_view field) {
+  if constexpr (requires { O::Out::saved; })
+    for (std::string_view s : O::Out::saved)
+      if (s == field) return true;
+  if constexpr (requires { O::OutGrad::names; })
+    for (std::string_view s : O::OutGrad::names)
+      if (s == field) return false;
+  return true;
 }
 
 // ---- small checks that most contracts need ----

@@ -27,7 +27,7 @@ struct LambdaReturns {
     View reward, discount, value, bootstrap;
     static constexpr auto names = fields("reward", "discount", "value", "bootstrap");
   };
-  struct Out { View returns; static constexpr auto names = fields("returns"); };
+  struct Out { View returns; static constexpr auto names = fields("returns"), saved = names; };
   struct OutGrad { View returns; static constexpr auto names = fields("returns"); };
   struct Grad {
     View reward, discount, value, bootstrap;

@@ -18,7 +18,7 @@ struct Softmax {
   static constexpr std::string_view name = "softmax";
 
   struct In { View x; static constexpr auto names = fields("x"); };
-  struct Out { View y; static constexpr auto names = fields("y"); };
+  struct Out { View y; static constexpr auto names = fields("y"), saved = names; };
   struct OutGrad { View y; static constexpr auto names = fields("y"); };
   struct Grad { View x; static constexpr auto names = fields("x"); };
 

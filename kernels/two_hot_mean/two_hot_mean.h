@@ -28,7 +28,7 @@ struct TwoHotMean {
     static constexpr auto names = fields("logits", "bins");
     static constexpr auto shared = fields("bins");
   };
-  struct Out { View mean, max, den; static constexpr auto names = fields("mean", "max", "den"); };
+  struct Out { View mean, max, den; static constexpr auto names = fields("mean", "max", "den"), saved = names; };
   struct OutGrad { View mean; static constexpr auto names = fields("mean"); };
   struct Grad { View logits; static constexpr auto names = fields("logits"); };
 
