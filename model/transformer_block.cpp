@@ -38,7 +38,7 @@ Tensor TransformerBlock::modulation(Tape& tape, const Tensor& condition) const {
     return tape.apply(Linear{}, tape.apply(Silu{}, condition), modulation_.weight, modulation_.bias);
   const int64_t rows = condition.size(0);
   const Tensor first = Tensor::zeros(condition.arena(), DType::i32, {rows});
-  return tape.apply(Add{}, condition, tape.apply(Embedding{}, table_, first));
+  return tape.apply(Add{}, condition, tape.apply_again(Embedding{}, table_, first));
 }
 
 Tensor TransformerBlock::part(Tape& tape, const Tensor& m, int64_t index) const {
@@ -52,7 +52,10 @@ Tensor TransformerBlock::qkv(Tape& tape, const Tensor& h, const Tensor& m) const
 
 Tensor TransformerBlock::after_attention(Tape& tape, const Tensor& h, const Tensor& a, const Tensor& m,
                                          bool keep_hidden) const {
-  const Tensor h1 = tape.apply(LinearGatedResidual{.keep_h = keep_hidden}, a, out_.weight, out_.bias, part(tape, m, 2), h);
+  const auto add = [&](const auto&... in) {
+    return keep_hidden ? tape.apply(LinearGatedResidual{}, in...) : tape.apply_again(LinearGatedResidual{}, in...);
+  };
+  const Tensor h1 = add(a, out_.weight, out_.bias, part(tape, m, 2), h);
   return tape.apply(AdaLNMlp{.eps = options_.norm_eps, .norm = options_.norm, .keep_pre = keep_hidden}, h1,
                     part(tape, m, 3), part(tape, m, 4), part(tape, m, 5), up_.weight, up_.bias, down_.weight, down_.bias);
 }

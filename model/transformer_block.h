@@ -50,8 +50,8 @@ class TransformerBlock {
                                                                               condition.size(2)})), cos, sin, options_.mask.targets);
   }
   // m (B T,6C); the last `targets` frames of x are noised copies, as frame_mask.h has them. y is of the frames from `from`
-  // on, for whoever needs no others. keep_hidden: false keeps a third less for backward, which
-  // computes the MLP's hidden layer and attention's projection again.
+  // on, for whoever needs no others. keep_hidden: false keeps half as much for backward, which computes the MLP's hidden
+  // layer and attention's projection again.
   Tensor apply_modulated(Tape& tape, const Tensor& x, const Tensor& m, const Tensor& cos, const Tensor& sin, int targets,
                          int64_t from = 0, bool keep_hidden = true) const;
   // x (B,S,C): one frame; m (B,6C); cos, sin (B,S,D/2); order: attention_decode's, the frame's own slot `slot` last. Its

@@ -77,9 +77,11 @@ Tensor WorldModel::embed(Tape& tape, const Tensor& frames) const {
   const int patch = int(config_.patch);
   const Conv2d windows{.stride = {patch, patch}, .padding = {patch, patch, patch, patch}, .dilation = {}, .groups = 1};
   const Tensor images = tape.reshape(frames, {batch * n, config_.rows, config_.columns, 2 * config_.latent_channels});
-  const Tensor h = tape.reshape(tape.apply(windows, images, embed_.weight, embed_.bias),
-                                {batch, n * config_.tokens(), config_.channels});
-  return tape.apply(Add{}, h, tape.apply(Embedding{}, place_, positions(frames, batch, n)));
+  return tape.checkpoint([=, this](Tape& t) {  // a small part of the work, so that neither term of the sum is kept
+    const Tensor h = t.reshape(t.apply(windows, images, embed_.weight, embed_.bias),
+                               {batch, n * config_.tokens(), config_.channels});
+    return t.apply(Add{}, h, t.apply(Embedding{}, place_, positions(images, batch, n)));
+  });
 }
 
 Tensor WorldModel::pose_condition(Tape& tape, const FrameConditions& c) const {

@@ -68,7 +68,7 @@ class WorldModel {
   enum class Noised : uint8_t { copies, next };
   // clean (B,A+N,h,w,2c): latents and those before them    noised (B,M,h,w,2c): x_tau and the latent before; or absent
   // conditions of B x (A+N+M) frames    recompute: so many of the first blocks keep less for backward, which
-  // computes the hidden layer of their MLP again; it changes no bit
+  // computes the hidden layer of their MLP and attention's projection again; it changes no bit
   Output apply(Tape& tape, const Tensor& clean, const Tensor& noised, const FrameConditions& conditions, bool plan,
                Noised kind = Noised::copies, int64_t recompute = 0) const;
 

@@ -5,8 +5,7 @@
 //
 //   x (..,K) f32|bf16, R rows    weight (N,K) f32|bf16    bias (N) of weight's type, may be absent    gate (F,N) f32
 //   residual (..,N) f32|bf16, R rows    y like residual, packed
-//   h (..,N) f32: saved for backward, which would inherit the error of a rounded one. keep_h: false leaves it out;
-//     backward then computes it again
+//   h (..,N) f32: saved for backward, which would inherit the error of a rounded one
 //   Last axes contiguous. The rows of x, gate and residual may be strided, evenly: leading axes are taken as one axis
 //   of rows. y may be the memory of residual.
 // Order: that of Linear, then fma(gate, h, residual), before the one rounding to y. With f32 tensors the bits are
@@ -23,7 +22,6 @@ namespace dr {
 
 struct LinearGatedResidual {
   static constexpr std::string_view name = "linear_gated_residual";
-  bool keep_h = true;
 
   struct In {
     View x, weight, bias, gate, residual;
@@ -46,13 +44,10 @@ struct LinearGatedResidual {
     CHECK(frames > 0 ? rows % frames == 0 : rows == 0,
           "linear_gated_residual: {} rows do not divide into the frames of gate {}", rows, to_string(in.gate));
     expect_f32(in.gate, {frames, in.weight.size(0)}, "linear_gated_residual: gate");
-    return {{in.residual.dtype, y}, {DType::f32, keep_h ? y : Sizes{}}};
+    return {{in.residual.dtype, y}, {DType::f32, y}};
   }
-  static size_t padded_elements(const In& in) {
-    return (size_t(flat_rows(in.x, name).count * in.weight.size(0)) + 15) / 16 * 16;
-  }
-  // dh, then h where it is not kept.
-  size_t scratch_bytes(const In& in, int) const { return padded_elements(in) * (keep_h ? 1 : 2) * sizeof(float); }
+  // dh.
+  size_t scratch_bytes(const In& in, int) const { return size_t(elements(in)) * sizeof(float); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
@@ -66,7 +61,7 @@ struct LinearGatedResidual {
   }
   Cost cost(const In& in) const { return traffic(product_flops(in) + 3 * elements(in), in, infer(in)); }
   Cost backward_cost(const In& in) const {
-    return backward_traffic((keep_h ? 2 : 3) * product_flops(in) + 4 * elements(in), in, infer(in));
+    return backward_traffic(2 * product_flops(in) + 4 * elements(in), in, infer(in));
   }
 
   static double elements(const In& in) { return double(flat_rows(in.x, name).count) * double(in.weight.size(0)); }
@@ -74,18 +69,16 @@ struct LinearGatedResidual {
 
   static std::vector<Case<LinearGatedResidual>> cases() {
     auto make = [](int64_t frames, int64_t rows_per_frame, int64_t n, int64_t k, int samples, DType x = DType::f32,
-                   DType w = DType::f32, DType residual = DType::f32, bool bias = true, int64_t pad = 0,
-                   bool keep_h = true) {
+                   DType w = DType::f32, DType residual = DType::f32, bool bias = true, int64_t pad = 0) {
       const int64_t rows = frames * rows_per_frame;
       std::string id = format("F={},S={},N={},K={}", frames, rows_per_frame, n, k);
       if (x != DType::f32 || w != DType::f32 || residual != DType::f32)
         id += format(",{}x{}+{}", name_of(x), name_of(w), name_of(residual));
       if (!bias) id += ",no_bias";
       if (pad) id += ",strided";
-      if (!keep_h) id += ",again";
       const double deviation = 1 / std::sqrt(double(std::max<int64_t>(k, 1)));
       return Case<LinearGatedResidual>(
-          {.keep_h = keep_h},
+          {},
           {.name = id,
                .in = {normal({rows, k}, 0.1).as(x).padded(pad), normal({n, k}, 0, deviation).as(w).padded(2 * pad),
                       bias ? normal({n}).as(w) : absent(), normal({frames, n}, 0.5).padded(pad),
@@ -99,8 +92,7 @@ struct LinearGatedResidual {
     list.push_back(make(2, 7, 17, 600, 2, DType::f32, DType::f32, DType::bf16, false));
     list.push_back(make(2, 3, 7, 1100, 1));
     list.push_back(make(2, 650, 5, 3, 2));  // frames of two chunks
-    list.push_back(make(4, 9, 33, 520, 2, DType::f32, DType::f32, DType::f32, true, 0, false));
-    list.push_back(make(3, 11, 33, 33, 3, DType::bf16, DType::bf16, DType::bf16, false, 3, false));
+    list.push_back(make(3, 11, 33, 33, 3, DType::bf16, DType::bf16, DType::bf16, false, 3));
     for (int64_t s : {1, 5, 7, 31, 33}) list.push_back(make(s, 1, s, s, int(s)));
     for (auto [s, n, k] : {std::array<int64_t, 3>{0, 5, 7}, {5, 0, 7}, {5, 7, 0}}) {
       list.push_back(make(2, s, n, k, 1));

@@ -8,14 +8,6 @@ namespace {
 
 constexpr int64_t kRowsPerPiece = 8;  // of parallel work: 8 rows of 768 are a few microseconds
 
-// Where h lies: in the saved tensor, or in the second half of the scratch.
-View h_of(const Context& ctx, const LinearGatedResidual& op, const LinearGatedResidual::In& in, const View& kept) {
-  if (kept) return kept;
-  const size_t n = LinearGatedResidual::padded_elements(in);
-  return {ctx.scratch_as<float>(op.scratch_bytes(in, 1) / sizeof(float)) + n, DType::f32,
-          {flat_rows(in.x, op.name).count, in.weight.size(0)}};
-}
-
 }  // namespace
 }  // namespace DR_ISA
 
@@ -29,7 +21,7 @@ void LinearGatedResidual::forward<kBackend>(Context& ctx, const In& in, const Ou
   with_float_type(out.y.dtype, [&]<class T>(T*) {
     with_bias(in.bias, [&](auto add_bias) {
       linear_product<float>(
-          ctx, in.x, in.weight, h_of(ctx, *this, in, out.h),
+          ctx, in.x, in.weight, out.h,
           ResidualBeside<decltype(add_bias), T>{add_bias, static_cast<const T*>(in.residual.data),
                                                 static_cast<T*>(out.y.data), static_cast<const float*>(in.gate.data),
                                                 residual.stride, y.stride, in.gate.stride(0), rows_per_frame, 0});
@@ -40,10 +32,7 @@ void LinearGatedResidual::forward<kBackend>(Context& ctx, const In& in, const Ou
 template <>
 void LinearGatedResidual::backward<kBackend>(Context& ctx, const In& in, const Out& saved, const OutGrad& dy,
                                              const Grad& grad) const {
-  const View h = h_of(ctx, *this, in, saved.h);
-  const FlatRows rows = flat_rows(dy.y, name), h_rows = flat_rows(h, name);
-  if (!saved.h && grad.gate && rows.count > 0)
-    with_bias(in.bias, [&](auto add_bias) { linear_product<float>(ctx, in.x, in.weight, h, add_bias); });
+  const FlatRows rows = flat_rows(dy.y, name), h_rows = flat_rows(saved.h, name);
   const int64_t cols = in.weight.size(0), frames = in.gate.size(0), rows_per_frame = frames ? rows.count / frames : 0;
   float* const dh = ctx.scratch_as<float>(size_t(rows.count * cols));
   with_float_type(dy.y.dtype, [&]<class T>(T*) {
@@ -63,7 +52,7 @@ void LinearGatedResidual::backward<kBackend>(Context& ctx, const In& in, const O
     if (grad.gate)
       column_chains(ctx, rows_per_frame, grad.gate, [&](f32v& sum, int64_t r, int64_t c, auto n) {
         sum = fma(load_n(d + r * rows.stride + c, n),
-                  load_n(static_cast<const float*>(h.data) + r * h_rows.stride + c, n), sum);
+                  load_n(saved.h.as<float>() + r * h_rows.stride + c, n), sum);
       });
   });
   linear_gradients(ctx, dh, cols, in.x, in.weight, grad.x, grad.weight, grad.bias);

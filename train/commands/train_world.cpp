@@ -81,8 +81,10 @@ int train_world(const TrainWorldOptions& o) {
   const int64_t micro = t.micro_batch ? t.micro_batch : t.batch, tokens = network.tokens();
   const int64_t frames = network.anchors + o.s.objective.sequence + (o.s.objective.many_targets ? o.s.objective.sequence - 1 : 0);
   const double state = double(parameters.count()) * 4 * (t.average > 0 ? 5 : 4);
-  // Per token and block what the fused ops keep for backward: twelve times its width, a third of that in the MLP.
-  const int64_t units = 12 * network.layers - network.mlp_ratio * std::min(network.layers, o.s.objective.recompute);
+  // What a block keeps for backward, in tokens' widths: its result, qkv, what attention gives, its projection with and
+  // without the residual, and the MLP's result; and the MLP's hidden layer. Made again: that layer and the projection.
+  const int64_t units = (8 + network.mlp_ratio) * network.layers -
+                        (2 + network.mlp_ratio) * std::min(network.layers, o.s.objective.recompute);
   const double kept = double(micro * frames * tokens) * double(units * network.channels) * 4;
   if (!o.common.quiet)
     std::printf("world: preset %s, %.2fM parameters; weights, gradients, optimiser and average %s, activations about %s\n",
