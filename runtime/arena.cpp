@@ -35,13 +35,15 @@ void* Arena::take_small(size_t size) {
 
 void* Arena::take_large(size_t size) {
   constexpr size_t kLeast = size_t{1} << 16;  // a smaller rest stays with the part
-  constexpr size_t kMost = size_t{64} << 20;  // that the system is asked for ahead
   const auto best = large_.lower_bound({size, nullptr});
   std::byte* p;
   if (best == large_.end()) {
-    // More than is asked for where much is held: the system rounds every block up to whole huge pages.
-    const size_t ahead = std::min(kMost, (stats_.live + stats_.cached) / 16) / kLarge * kLarge;
-    const size_t all = std::max(size, device_->memory().available > 4 * ahead ? ahead : 0);
+    // More than is asked for where much is held: the system rounds every block up to whole huge pages, and parts fit
+    // better in few blocks. On a host, as much again as is held: its memory is taken as it is written, and the best fit
+    // leaves the rest of a new block for last.
+    const size_t held = stats_.live + stats_.cached;
+    const size_t ahead = device_->host_visible() ? held : std::min(size_t{64} << 20, held / 16);
+    const size_t all = std::max(size, std::min(ahead, device_->memory().available / 4) / kLarge * kLarge);
     p = static_cast<std::byte*>(from_system(all));
     parts_[p] = {all, nullptr, nullptr, true};
   } else {
