@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxText = 64 << 20;
+constexpr double kCameraHeightM = 1.65;  // Geiger et al. 2013, "Vision meets Robotics: The KITTI Dataset", figure 3
 
 // Lines without their ends; the last may lack one.
 std::vector<std::string_view> lines_of(std::string_view text) {
@@ -132,7 +133,7 @@ KittiLog read_kitti(const std::string& folder) {
   for (std::string_view side : {"width", "height"})
     CHECK(value(side) >= 1 && value(side) <= kMaxImageSide && value(side) == std::floor(value(side)),
           "{}: {} must be a whole number from 1 to {}, got {}", calibration, side, kMaxImageSide, value(side));
-  log.camera = {int(value("width")), int(value("height")), value("fx"), value("fy"), value("cx"), value("cy"), {}};
+  log.camera = {int(value("width")), int(value("height")), value("fx"), value("fy"), value("cx"), value("cy"), {}, kCameraHeightM};
 
   const std::string pose_file = folder + "/poses_cam02.txt", pose_text = read_file(pose_file, kMaxText);
   for (std::string_view line : lines_of(pose_text)) {

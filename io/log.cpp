@@ -37,6 +37,8 @@ void DrivingLog::check() const {
       CHECK(std::isfinite(v) && v > 0, "{}: focal lengths must be positive, got fx {} and fy {}", where, camera.fx, camera.fy);
     CHECK(std::isfinite(camera.cx) && std::isfinite(camera.cy), "{}: the principal point ({}, {}) is not finite", where,
           camera.cx, camera.cy);
+    CHECK(std::isfinite(camera.height_m) && camera.height_m >= 0, "{}: a camera {} m above the road; accepted: 0 or more",
+          where, camera.height_m);
   }
 }
 

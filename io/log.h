@@ -35,6 +35,7 @@ struct CameraModel {
   int width = 0, height = 0;
   double fx = 0, fy = 0, cx = 0, cy = 0;  // pixels; pixel centres at integers
   Pose mount;                             // device from camera housing: x forward, y right, z down as the device
+  double height_m = 0;                    // of the camera above a level road; 0: not known
 };
 
 struct DrivingLog {

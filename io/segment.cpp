@@ -35,7 +35,8 @@ const std::string* find(const Metadata& metadata, std::string_view key) {
   return nullptr;
 }
 
-constexpr std::string_view kOwnKeys[] = {"format", "kind", "width", "height", "fx", "fy", "cx", "cy", "mount"};
+constexpr std::string_view kOwnKeys[] = {"format", "kind", "width", "height", "fx", "fy", "cx", "cy", "mount",
+                                          "camera_height"};
 
 }  // namespace
 
@@ -73,7 +74,8 @@ void write_segment(const std::string& path, const DrivingLog& log) {
   mount.pop_back();
   Metadata metadata{{"format", std::string(kSegmentFormat)}, {"kind", log.kind}, {"width", std::to_string(c.width)},
                     {"height", std::to_string(c.height)}, {"fx", text_of(c.fx)}, {"fy", text_of(c.fy)},
-                    {"cx", text_of(c.cx)}, {"cy", text_of(c.cy)}, {"mount", mount}};
+                    {"cx", text_of(c.cx)}, {"cy", text_of(c.cy)}, {"mount", mount},
+                    {"camera_height", text_of(c.height_m)}};
   for (const auto& note : log.notes) {
     CHECK(!find(metadata, note.first), "{}: a note may not be called '{}', which the format uses", path, note.first);
     metadata.push_back(note);
@@ -102,6 +104,7 @@ DrivingLog read_segment(const std::string& path) {
   const std::vector<double> mount = numbers_of(note("mount"), format("{}: metadata mount", path), 7);
   auto pose = [](const double* v) { return Pose{{v[0], v[1], v[2]}, {v[3], v[4], v[5], v[6]}}; };
   log.camera.mount = checked_poses({pose(mount.data())}, path + ": metadata mount")[0];
+  if (find(file.metadata(), "camera_height")) log.camera.height_m = number("camera_height");
 
   auto expect = [&](const StoredArray& a, Element element, size_t rank, int64_t last) {
     CHECK(a.element == element && a.shape.size() == rank && (last == 0 || a.shape.back() == last),

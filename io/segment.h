@@ -5,7 +5,8 @@
 //   depth        (T,H,W)   F32  metres, 0: none           labels      (T,H,W) U8       both optional
 //   times        (P)       F64  seconds                   poses       (P,7)   F64      x, y, z, qw, qx, qy, qz
 //   actions      (P,2)     F32  curvature, acceleration   desire      (P) U8, lane_offset (P) F32: optional
-//   metadata     format = "dreamroad segment 1", kind, width, height, fx, fy, cx, cy, mount = "x y z qw qx qy qz", notes
+//   metadata     format = "dreamroad segment 1", kind, width, height, fx, fy, cx, cy, mount = "x y z qw qx qy qz",
+//                camera_height (metres above a level road, 0: not known; may be absent), notes
 // Our own segments hold 300 frames (5 Hz) and 1200 poses (20 Hz).
 
 #include "io/log.h"

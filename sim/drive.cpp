@@ -95,7 +95,7 @@ DrivingLog Drive::segment(Runtime& runtime, int index, bool depth, bool labels) 
   DrivingLog log;
   log.kind = "built-in";
   log.where = format("built-in world, seed {}, minute {}", settings_.seed, index);
-  log.camera = {c.width, c.height, c.fx, c.fy, c.cx, c.cy, {{c.forward_m, 0, -c.height_m}, {1, 0, 0, 0}}};
+  log.camera = {c.width, c.height, c.fx, c.fy, c.cx, c.cy, {{c.forward_m, 0, -c.height_m}, {1, 0, 0, 0}}, c.height_m};
   for (int i = first; i < first + count; i++) log.frame_times_s.push_back(i * kStepsPerFrame * kStepS);
   std::vector<uint8_t> desire;
   std::vector<float> offset;

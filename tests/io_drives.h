@@ -13,7 +13,7 @@ namespace dr::test {
 inline DrivingLog right_turn() {
   DrivingLog log;
   log.kind = "test", log.where = "a right turn";
-  log.camera = {6, 4, 5.5, 5.25, 2.5, 1.75, {{1.5, 0.1, -1.2}, {1, 0, 0, 0}}};
+  log.camera = {6, 4, 5.5, 5.25, 2.5, 1.75, {{1.5, 0.1, -1.2}, {1, 0, 0, 0}}, 1.25};
   for (int i = 0; i < 240; i++) {
     const double turned = 0.05 * i * 10 / 40.0;
     log.times_s.push_back(0.05 * i);

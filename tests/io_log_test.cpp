@@ -69,7 +69,8 @@ TEST(Segment, ComesBackAsItWasWritten) {
   EXPECT_EQ(back.actions, log.actions);
   EXPECT_EQ(back.notes, log.notes);
   EXPECT_EQ(back.camera.mount, log.camera.mount);
-  for (auto member : {&CameraModel::fx, &CameraModel::fy, &CameraModel::cx, &CameraModel::cy}) EXPECT_EQ(back.camera.*member, log.camera.*member);
+  for (auto member : {&CameraModel::fx, &CameraModel::fy, &CameraModel::cx, &CameraModel::cy, &CameraModel::height_m})
+    EXPECT_EQ(back.camera.*member, log.camera.*member);
   for (auto member : {&DrivingLog::frames, &DrivingLog::depth, &DrivingLog::labels, &DrivingLog::desire, &DrivingLog::lane_offset}) {
     ASSERT_EQ((back.*member).view.sizes, (log.*member).view.sizes);
     EXPECT_EQ(std::memcmp((back.*member).view.data, (log.*member).view.data, (log.*member).view.bytes()), 0);
@@ -92,6 +93,7 @@ TEST(Segment, RefusesBrokenOnes) {
   EXPECT_TRUE(holds(writing([](DrivingLog& l) { l.actions[5][0] = INFINITY; }), "action 5"));
   EXPECT_TRUE(holds(writing([](DrivingLog& l) { l.frame_times_s.pop_back(); }), "frames must be u8(59,4,6,3)"));
   EXPECT_TRUE(holds(writing([](DrivingLog& l) { l.camera.fx = 0; }), "focal lengths"));
+  EXPECT_TRUE(holds(writing([](DrivingLog& l) { l.camera.height_m = -1; }), "a camera -1 m above the road"));
   EXPECT_TRUE(holds(writing([](DrivingLog& l) { l.notes = {{"fx", "1"}}; }), "'fx'"));
   EXPECT_TRUE(folder.names().empty()) << "nothing was written";
 

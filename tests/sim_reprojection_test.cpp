@@ -1,6 +1,6 @@
 // Frames of the built-in world, whose depth is exact, seen from elsewhere: beside what its renderer draws from there.
 
-#include "sim/reprojection/reprojection.h"
+#include "sim/reprojection/level_road.h"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +9,8 @@
 #include "kernels/image_to_float/image_to_float.h"
 #include "runtime/tape.h"
 #include "sim/drive.h"
+#include "sim/reprojection/reprojection.h"
+#include "tests/io_files.h"
 
 namespace dr::sim {
 namespace {
@@ -103,6 +105,56 @@ TEST_F(ReprojectionTest, AWallMovesByItsDisparity) {
         EXPECT_NEAR(y[(row * 64 + u) * 3], float(u + 2) / 64, 1e-5) << "column " << u;
       }
     }
+}
+
+// Where the moved camera sees nothing but ground, the picture moved over a level road is what the renderer draws there.
+TEST_F(ReprojectionTest, ALevelRoadMovesWithTheVehicle) {
+  CameraModel camera = camera_;
+  camera.mount.at = {0, 0, -drive_.settings().camera.height_m}, camera.height_m = drive_.settings().camera.height_m;
+  const Frame from = draw(10);
+  const auto moved = [&](double x_m, double y_m, double yaw_rad) {
+    return moved_on_level_road(runtime_, from.image, std::span(&camera, 1),
+                               std::vector<Pose>{pose_of_euler({x_m, y_m, 0}, {0, 0, yaw_rad})});
+  };
+  EXPECT_LT(whole(moved(0, 0, 0), from.image).mean_abs, 0.2);
+  for (const auto& [x, y, yaw] : {std::array{2.0, 0.0, 0.0}, {0.0, 0.4, 0.0}, {1.5, -0.3, 0.03}, {0.0, 0.0, -0.05}}) {
+    const Frame there = draw(10, x, y, yaw);
+    std::vector<float> depth = there.depth.floats(), ground(depth.size());
+    for (size_t i = 0; i < ground.size(); i++) {
+      const double down = (double(i / size_t(camera.width)) - camera.cy) / camera.fy;
+      const double expected = camera.height_m / std::max(down, 1e-3);
+      ground[i] = expected < 30 && std::abs(double(depth[i]) - expected) < 0.01 * expected;
+    }
+    const Tensor mask = runtime_.from(ground, {1, camera.height, camera.width});
+    EXPECT_GT(coverage(runtime_, mask), 0.2);
+    const double right = difference(runtime_, moved(x, y, yaw), there.image, mask).mean_abs,
+                 wrong = difference(runtime_, moved(-x, -y, -yaw), there.image, mask).mean_abs,
+                 unmoved = difference(runtime_, from.image, there.image, mask).mean_abs;
+    EXPECT_LT(right, 0.5 * unmoved) << x << ' ' << y << ' ' << yaw;
+    EXPECT_LT(unmoved, wrong) << x << ' ' << y << ' ' << yaw;
+  }
+}
+
+TEST_F(ReprojectionTest, ALevelRoadIsTheSameAloneAndAmongOthers) {
+  CameraModel a = camera_, b = camera_;
+  a.height_m = 1.2, b.height_m = 1.7, b.fx = 200;
+  const Tensor one = draw(5).image, other = draw(9).image;
+  const std::vector<Pose> motions = {pose_of_euler({2, 0.1, 0}, {0, 0, 0.02}), pose_of_euler({1, -0.2, 0}, {0.01, 0, 0})};
+  std::vector<float> both = one.floats(), second = other.floats();
+  both.insert(both.end(), second.begin(), second.end());
+  const std::vector<CameraModel> cameras = {a, b};
+  const Tensor images = runtime_.from(both, {2, a.height, a.width, 3});
+  const Tensor together = moved_on_level_road(runtime_, images, cameras, motions);
+  const Tensor alone = moved_on_level_road(runtime_, other, std::span(cameras).subspan(1), std::span(motions).subspan(1));
+  EXPECT_EQ(together.slice(0, 1, 1).clone().floats(), alone.floats());
+  const auto refused = [&](const CameraModel& c) {
+    return test::error_of([&] { moved_on_level_road(runtime_, one, std::span(&c, 1), std::span(motions).first(1)); });
+  };
+  EXPECT_TRUE(test::holds(refused(camera_), "height of a camera above the road is not known"));
+  a.width = 100;
+  EXPECT_TRUE(test::holds(refused(a), "from a camera of 100 x 128"));
+  EXPECT_TRUE(test::holds(test::error_of([&] { moved_on_level_road(runtime_, images, cameras, std::span(motions).first(1)); }),
+                          "2 cameras and 1 motions for 2 images"));
 }
 
 TEST_F(ReprojectionTest, GapsOfAPlaneAreFilledWithThePlane) {

@@ -42,6 +42,18 @@ Tensor without_gaps(Runtime& runtime, const Tensor& depth, bool gaps_are_sky) {
   return runtime.from(v, depth.sizes());
 }
 
+std::array<float, 12> rigid_rows(const Pose& motion) {
+  const Matrix3 r = matrix_of(motion);
+  constexpr size_t housing[] = {1, 2, 0};  // which of its axes are the camera's x, y, z
+  std::array<float, 12> m;
+  float* to = m.data();
+  for (size_t i : housing) {
+    for (size_t j : housing) *to++ = float(r[3 * i + j]);
+    *to++ = float(motion.at[i]);
+  }
+  return m;
+}
+
 Reprojector::Reprojector(Runtime& runtime, const CameraModel& camera) : runtime_(runtime), camera_(camera) {
   CHECK(std::min(camera.width, camera.height) >= 1 && std::max(camera.width, camera.height) <= kMaxImageSide,
         "images of {} x {} pixels cannot be reprojected; accepted: sides of 1 to {}", camera.width, camera.height,
@@ -56,16 +68,9 @@ Tensor Reprojector::intrinsics(int scale) const {
   return runtime_.from(k, {1, 4});
 }
 
-// (R | t) in camera axes, which takes a point's coordinates in the moved camera's frame to those in the other's.
 Tensor Reprojector::rigid(const Pose& motion) const {
-  const Matrix3 r = matrix_of(motion);
-  constexpr size_t housing[] = {1, 2, 0};  // which of its axes are the camera's x, y, z
-  std::vector<float> m;
-  for (size_t i : housing) {
-    for (size_t j : housing) m.push_back(float(r[3 * i + j]));
-    m.push_back(float(motion.at[i]));
-  }
-  return runtime_.from(m, {1, 3, 4});
+  const std::array<float, 12> rows = rigid_rows(motion);
+  return runtime_.from(std::vector<float>(rows.begin(), rows.end()), {1, 3, 4});
 }
 
 Reprojector::Warp Reprojector::sampled(const Tensor& other, const Tensor& depth, const Pose& motion) const {

@@ -24,6 +24,10 @@ inline constexpr double kReprojectionRangeM = 4;  // further away, too much of t
 // a plane; where nothing is near, that is a guess.
 Tensor without_gaps(Runtime& runtime, const Tensor& depth, bool gaps_are_sky);
 
+// The rows of (R | t) in camera axes, which take a point's coordinates in the moved camera's frame to those in the
+// other's. `motion`: of the housing, whose axes are x forward, y right, z down.
+std::array<float, 12> rigid_rows(const Pose& motion);
+
 // Images are (1,H,W,3) f32 in [-1, 1], depth (1,H,W) f32 metres along the optical axis, gaps as above. `motion` is the
 // new camera's pose in the frame of the old one, both in the axes of the housing: x forward, y right, z down.
 class Reprojector {
