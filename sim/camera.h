@@ -2,6 +2,7 @@
 // A pinhole camera and where it sits in the vehicle. Camera axes x right, y down, z forward; pixel centres at integers.
 
 #include <array>
+#include <string_view>
 
 #include "kernels/ray_cast/ray_cast.h"
 #include "sim/vehicle/kinematic.h"
@@ -16,6 +17,10 @@ struct Camera {
   // comma's two cameras after cropping to 256 x 128. Source: openpilot's medium model frames (common/transformations).
   static Camera narrow() { return {256, 128, 455, 455, 128, 23.8, 1.22, 0}; }
   static Camera wide() { return {}; }
+  static Camera named(std::string_view name) {
+    CHECK(name == "narrow" || name == "wide", "camera '{}'; accepted: narrow, wide", name);
+    return name == "narrow" ? narrow() : wide();
+  }
 
   // The same view on another number of pixels: pixel centres at integers, so that edges stay where they are.
   Camera resized(int new_width, int new_height) const {

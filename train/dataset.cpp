@@ -23,6 +23,7 @@ const Fields<DataSettings>& data_fields() {
       {"wander", &S::wander, "m, standard deviation of their driver's place in the lane", 0, 1.5},
       {"steering-error", &S::steering_error, "1/m, standard deviation of their driver's hand on the wheel", 0, 0.1},
       {"lane-change-period", &S::lane_change_period, "s between lane changes, on average, where there are lanes; 0: none", 0, 3600},
+      {"camera", &S::camera, "narrow or wide: comma's two cameras, which these drives are seen by"},
       {"width", &S::width, "pixels of the network's pictures", 8, 4096},
       {"height", &S::height, "pixels of the network's pictures", 8, 4096},
   };
@@ -139,7 +140,7 @@ Logs open_dataset(Runtime& runtime, const DataSettings& s, uint64_t seed) {
   drive.wander_m = s.wander;
   drive.steering_error = s.steering_error;
   drive.lane_change_period_s = s.lane_change_period;
-  drive.camera = sim::Camera::wide().resized(int(s.width), int(s.height));
+  drive.camera = sim::Camera::named(s.camera).resized(int(s.width), int(s.height));
   for (int64_t i = 0; i < s.drives; i++) {
     drive.seed = drive_seed(seed, uint64_t(i));
     const sim::Drive d(drive);

@@ -19,6 +19,7 @@ struct DataSettings {
   double wander = 0.2;               // metres, standard deviation of the driver's place in the lane
   double steering_error = 4e-4;      // 1/m, standard deviation of the driver's hand on the wheel
   double lane_change_period = 25;    // seconds between lane changes, on average; 0: none
+  std::string camera = "narrow";     // of their pictures, or wide
   int64_t width = 128, height = 64;  // of the pictures that the network sees
 };
 const Fields<DataSettings>& data_fields();

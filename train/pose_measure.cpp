@@ -77,6 +77,9 @@ PoseNetworkOptions options_of(const Checkpoint& file) {
 
 PoseMeasure::PoseMeasure(Runtime& r, const std::string& path) : runtime(r), parameters(r) {
   const Checkpoint file(path, "pose");
+  const nlohmann::json& settings = file.notes().settings;
+  CHECK(settings.contains("camera") && settings["camera"].is_string(), "{}: setting 'camera' is missing", path);
+  camera = settings["camera"];
   network = std::make_unique<PoseNetwork>(parameters, "pose", options_of(file));
   file.load(runtime, parameters, true);
 }

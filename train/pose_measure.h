@@ -36,6 +36,7 @@ struct PoseMeasure {
   Runtime& runtime;
   Parameters parameters;  // averaged weights
   std::unique_ptr<PoseNetwork> network;
+  std::string camera;  // that its frames were seen by: narrow or wide
 };
 
 }  // namespace dr

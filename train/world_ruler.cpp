@@ -45,13 +45,14 @@ MeasuredDeviation measured_deviation(Runtime& runtime, const PoseNetwork& networ
   return d;
 }
 
-double slope_on_true_renders(Runtime& runtime, const PoseNetwork& network, int64_t drives, double seconds,
-                             uint64_t seed) {
+double slope_on_true_renders(const PoseMeasure& ruler, int64_t drives, double seconds, uint64_t seed) {
+  Runtime& runtime = ruler.runtime;
+  const PoseNetwork& network = *ruler.network;
   double xy = 0, xx = 0;
   for (int64_t d = 0; d < drives; d++) {
     sim::DriveSettings settings;
     settings.seed = drive_seed(seed, uint64_t(d)), settings.seconds = seconds;
-    settings.camera = sim::Camera::wide().resized(int(network.options().width), int(network.options().height));
+    settings.camera = sim::Camera::named(ruler.camera).resized(int(network.options().width), int(network.options().height));
     const sim::Drive drive(settings);
     const auto seen = [&](double right_m) { return render_pose_frames(runtime, drive, moved_track(drive, right_m)); };
     const auto read = [&](const PoseFrames& f) {

@@ -26,7 +26,6 @@ MeasuredDeviation measured_deviation(Runtime& runtime, const PoseNetwork& networ
 
 // Of a ruler without fault 1: the network's difference over the true one, between drives of the built-in world as
 // driven and moved by 0.5 m to the left and to the right. Frames whose nearest lane is a matter of taste are left out.
-double slope_on_true_renders(Runtime& runtime, const PoseNetwork& network, int64_t drives, double seconds,
-                             uint64_t seed);
+double slope_on_true_renders(const PoseMeasure& ruler, int64_t drives, double seconds, uint64_t seed);
 
 }  // namespace dr

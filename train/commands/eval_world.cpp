@@ -359,7 +359,7 @@ int eval_world(const EvalWorldOptions& o) {
     }
     if (const std::optional<Deviations> d = evaluation.deviations()) {
       const double slope =
-          slope_on_true_renders(runtime, network, 4, 10, drive_seed(o.common.seed, kHeldOutDrives + 1));
+          slope_on_true_renders(*ruler, 4, 10, drive_seed(o.common.seed, kHeldOutDrives + 1));
       const MeasuredDeviation left = measured_deviation(runtime, network, d->left, d->along, size_t(kFreeFrames)),
                               right = measured_deviation(runtime, network, d->right, d->along, size_t(kFreeFrames));
       for (int64_t k = 1; k <= d->along.frames; k++) {

@@ -38,7 +38,7 @@ int simulate(const SimulateOptions& o) {
   create_folder(o.common.out);
   sim::DriveSettings settings;
   settings.seconds = o.seconds;
-  settings.camera = (o.camera == "narrow" ? sim::Camera::narrow() : sim::Camera::wide()).resized(o.width, o.height);
+  settings.camera = sim::Camera::named(o.camera).resized(o.width, o.height);
   settings.with_noise = !o.no_noise;
   settings.wander_m = o.wander;
   settings.lane_change_period_s = o.lane_change_period;

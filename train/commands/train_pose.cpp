@@ -26,7 +26,7 @@ struct PoseSettings {
   double seconds = 20, wander = 0.2;
   double shift = 1.2, turn = 3;
   bool degrade = true;
-  std::string tokenizer;
+  std::string camera = "narrow", tokenizer;
 };
 const Fields<PoseSettings>& pose_fields() {
   using S = PoseSettings;
@@ -38,6 +38,7 @@ const Fields<PoseSettings>& pose_fields() {
       {"shift", &S::shift, "m, how far sideways the vehicle is moved at most", 0, 1.5},
       {"turn", &S::turn, "degrees, how far it is turned at most", 0, 10},
       {"degrade", &S::degrade, "train on frames of changed contrast, with noise and blur"},
+      {"camera", &S::camera, "narrow or wide: comma's two cameras, which it sees by"},
       {"tokenizer", &S::tokenizer, "checkpoint; every other drive is then learnt from as its latents show it"},
   };
   return list;
@@ -63,7 +64,7 @@ sim::Drive drive_number(const TrainPoseOptions& o, int64_t index) {
   sim::DriveSettings s;
   s.seed = drive_seed(o.common.seed, uint64_t(index));
   s.seconds = o.data.seconds, s.wander_m = o.data.wander;
-  s.camera = sim::Camera::wide().resized(int(o.network.width), int(o.network.height));
+  s.camera = sim::Camera::named(o.data.camera).resized(int(o.network.width), int(o.network.height));
   return sim::Drive(s);
 }
 
