@@ -3,15 +3,16 @@
 // change once a frame is there.
 //
 //   sequence   [ A anchors | N clean frames | M noised copies of the last M clean frames ], S tokens each
-//   token      a patch of the frame's latent with a patch's width around it, beside the same of the latent before it (zeros
-//              where there is none): what moves by less than a patch between two frames is in the token itself
+//   token      a patch of the frame's latent with a patch's width around it, beside the same of the frame's forecast: the
+//              latent before it, or, with `level_road`, what that becomes by the motion alone over a level road; zeros
+//              where there is no frame before. What moves by less than a patch is in the token itself
 //   mask       kernels/attention/frame_mask.h: anchors see anchors up to their own; a clean frame the anchors, the
 //              `window` clean frames before it and itself; a noised copy the same and itself, never its clean original
 //   condition  per frame: its motion and place (pose_features.h), its index 0..49 in the ten seconds, tau, and whether
 //              its pose is withheld (for guidance). A clean frame is told tau = 0
 //   rotary positions: (index, row, column) of the token
 //   velocity   linear(adaln(h)) of the noised copies' tokens: x0 - eps, where x0 is what is generated: the latent, or,
-//              with `residual`, (latent - latent before it) * residual_gain
+//              with `residual`, (latent - forecast) * residual_gain
 //   plan       plan_head.h, from the tokens of each clean frame
 //
 // What a frame's keys and values are made of is the frame and those before it alone, so a pass over a whole sequence and
@@ -31,6 +32,7 @@ struct WorldModelConfig {
   int64_t anchors = 5, window = 9;
   int64_t hypotheses = 5;      // of the plan
   bool residual = true;
+  bool level_road = false;     // forecasts follow the motion; they are the caller's to make
   bool shared_modulation = false;
 
   int64_t tokens() const { return rows / patch * (columns / patch); }
@@ -66,7 +68,7 @@ class WorldModel {
   };
   // What noised frames are: copies of the last clean frames, or the one frame behind the last clean one.
   enum class Noised : uint8_t { copies, next };
-  // clean (B,A+N,h,w,2c): latents and those before them    noised (B,M,h,w,2c): x_tau and the latent before; or absent
+  // clean (B,A+N,h,w,2c): latents and their forecasts    noised (B,M,h,w,2c): x_tau and the forecast; or absent
   // conditions of B x (A+N+M) frames    recompute: so many of the first blocks keep less for backward, which
   // computes the hidden layer of their MLP and attention's projection again; it changes no bit
   Output apply(Tape& tape, const Tensor& clean, const Tensor& noised, const FrameConditions& conditions, bool plan,

@@ -31,7 +31,6 @@ WorldRollout::WorldRollout(Runtime& runtime, const WorldModel& model, int64_t ba
     caches_.push_back({runtime.zeros(DType::f32, sizes), runtime.zeros(DType::f32, sizes)});
   }
   for (int64_t s = slots - 1; s >= o.anchors; s--) free_.push_back(s);
-  before_ = runtime.zeros(DType::f32, {batch, o.rows, o.columns, o.latent_channels});
 }
 
 WorldRollout::Modulations WorldRollout::modulations(const FrameConditions& conditions, const std::vector<int64_t>& taus) {
@@ -51,11 +50,13 @@ WorldRollout::Modulations WorldRollout::modulations(const FrameConditions& condi
   return m;
 }
 
-Tensor WorldRollout::frame_with_last(const Tensor& x) const {
-  CHECK(x.sizes() == before_.sizes(), "world rollout: a latent must be {}, got {}", to_string(before_.sizes()),
-        to_string(x.sizes()));
+Tensor WorldRollout::with_forecast(const Tensor& x, const Tensor& forecast) const {
+  const WorldModelConfig& o = model_.config();
+  const Sizes sizes{batch_, o.rows, o.columns, o.latent_channels};
+  CHECK(x.sizes() == sizes && forecast.sizes() == sizes, "world rollout: a latent and its forecast must be {}, got {} and {}",
+        to_string(sizes), to_string(x.sizes()), to_string(forecast.sizes()));
   Tape tape(runtime_, {.gradients = false});
-  const Tensor both = tape.apply(Concat{.axis = -1}, x, before_, Tensor(), Tensor(), Tensor(), Tensor());
+  const Tensor both = tape.apply(Concat{.axis = -1}, x, forecast, Tensor(), Tensor(), Tensor(), Tensor());
   return both.reshape({batch_, 1, both.size(1), both.size(2), both.size(3)});
 }
 
@@ -74,34 +75,33 @@ Tensor WorldRollout::decode(const Tensor& frame, const Modulations& m, int64_t r
   return h;
 }
 
-void WorldRollout::clean_frame(const Tensor& latent, const FrameConditions& conditions, int64_t slot,
-                               const std::vector<int64_t>& visible, Plans* plan) {
+void WorldRollout::clean_frame(const Tensor& latent, const Tensor& forecast, const FrameConditions& conditions,
+                               int64_t slot, const std::vector<int64_t>& visible, Plans* plan) {
   const Modulations m = modulations(conditions, {int64_t(taus_.size()) - 1});
   const WorldModel::Rotary rotary = model_.rotary(runtime_, conditions.index, batch_);
-  const Tensor h = decode(frame_with_last(latent), m, 0, rotary, slot, visible);
+  const Tensor h = decode(with_forecast(latent, forecast), m, 0, rotary, slot, visible);
   frames_computed_++;
-  before_ = latent.clone();
   if (!plan) return;
   Tape tape(runtime_, {.gradients = false});
   *plan = model_.plan_->apply(tape, h);
 }
 
-void WorldRollout::add_anchor(const Tensor& latent, const FrameConditions& conditions) {
+void WorldRollout::add_anchor(const Tensor& latent, const Tensor& forecast, const FrameConditions& conditions) {
   const WorldModelConfig& o = model_.config();
   CHECK(int64_t(anchors_.size()) < o.anchors && context_.empty(),
         "world rollout: an anchor number {} of {}, with {} frames behind it", anchors_.size() + 1, o.anchors, context_.size());
   const int64_t slot = int64_t(anchors_.size());
-  clean_frame(latent, conditions, slot, anchors_, nullptr);
+  clean_frame(latent, forecast, conditions, slot, anchors_, nullptr);
   anchors_.push_back(slot);
-  if (int64_t(anchors_.size()) == o.anchors) before_ = runtime_.zeros(DType::f32, before_.sizes());
 }
 
-void WorldRollout::append(const Tensor& latent, const FrameConditions& conditions, Plans* plan) {
+void WorldRollout::append(const Tensor& latent, const Tensor& forecast, const FrameConditions& conditions,
+                          Plans* plan) {
   CHECK(int64_t(anchors_.size()) == model_.config().anchors, "world rollout: {} of {} anchors are there", anchors_.size(),
         model_.config().anchors);
   std::vector<int64_t> visible = anchors_;
   visible.insert(visible.end(), context_.begin(), context_.end());
-  clean_frame(latent, conditions, free_.back(), visible, plan);
+  clean_frame(latent, forecast, conditions, free_.back(), visible, plan);
   context_.push_back(free_.back());
   free_.pop_back();
   if (int64_t(context_.size()) > model_.config().window) {
@@ -110,13 +110,13 @@ void WorldRollout::append(const Tensor& latent, const FrameConditions& condition
   }
 }
 
-void WorldRollout::forget_context(const Tensor& before) {
+void WorldRollout::forget_context() {
   free_.insert(free_.end(), context_.begin(), context_.end());
   context_.clear();
-  before_ = before.clone();
 }
 
-void WorldRollout::begin_frame(const FrameConditions& conditions, bool guided) {
+void WorldRollout::begin_frame(const Tensor& forecast, const FrameConditions& conditions, bool guided) {
+  forecast_ = forecast;
   std::vector<int64_t> all(taus_.size() - 1);
   std::iota(all.begin(), all.end(), 0);
   conditional_ = modulations(conditions, all);
@@ -133,7 +133,7 @@ Tensor WorldRollout::velocity(const Tensor& x, int64_t step, bool withheld) {
   CHECK(m.final && step >= 0 && step + 1 < int64_t(taus_.size()), "world rollout: step {} of a frame that has not begun", step);
   std::vector<int64_t> visible = anchors_;
   visible.insert(visible.end(), context_.begin(), context_.end());
-  const Tensor h = decode(frame_with_last(x), m, step, rotary_, free_.back(), visible);
+  const Tensor h = decode(with_forecast(x, forecast_), m, step, rotary_, free_.back(), visible);
   Tape tape(runtime_, {.gradients = false});
   return model_.velocity(tape, h, m.final.slice(0, step * batch_, batch_));
 }

@@ -4,12 +4,12 @@
 // sequence, bit for bit.
 //
 //   WorldRollout r(runtime, model, batch, taus);
-//   for (anchors, oldest first) r.add_anchor(latent, conditions);
-//   for (frames so far) r.append(latent, conditions);
-//   r.begin_frame(conditions);  x = r.generate(noise, guidance);  latent = before + x / gain;  r.append(latent, conditions);
+//   for (anchors, oldest first) r.add_anchor(latent, forecast, conditions);
+//   for (frames so far) r.append(latent, forecast, conditions);
+//   r.begin_frame(forecast, conditions, false);
+//   x = r.generate(noise, 1);  latent = forecast + x / gain;  r.append(latent, forecast, conditions);
 //
-// Latents (B,h,w,c); conditions of B frames, whose tau is not read. The latent before a frame is the one of the call
-// before, zeros for the first anchor and the first frame.
+// Latents and forecasts (world_model.h) (B,h,w,c); conditions of B frames, whose tau is not read.
 
 #include "model/world_model.h"
 
@@ -23,19 +23,17 @@ class WorldRollout {
   // taus: falling, from the noise to the data; the last is 0.
   WorldRollout(Runtime& runtime, const WorldModel& model, int64_t batch, std::vector<float> taus);
 
-  void add_anchor(const Tensor& latent, const FrameConditions& conditions);
-  void append(const Tensor& latent, const FrameConditions& conditions, Plans* plan = nullptr);
-  // Forgets the context, not the anchors: frames are appended anew from `before`, the latent before the first of them.
-  void forget_context(const Tensor& before);
+  void add_anchor(const Tensor& latent, const Tensor& forecast, const FrameConditions& conditions);
+  void append(const Tensor& latent, const Tensor& forecast, const FrameConditions& conditions, Plans* plan = nullptr);
+  void forget_context();  // not the anchors
 
   // The frame that comes next.
-  void begin_frame(const FrameConditions& conditions, bool guided);
+  void begin_frame(const Tensor& forecast, const FrameConditions& conditions, bool guided);
   // x0 - eps at taus[step], for x_tau (B,h,w,c).
   Tensor velocity(const Tensor& x, int64_t step, bool withheld = false);
   // Euler steps from `noise` (B,h,w,c). guidance 1: the conditional velocity alone.
   Tensor generate(const Tensor& noise, float guidance);
 
-  const Tensor& before() const { return before_; }
   int64_t frames_computed() const { return frames_computed_; }  // passes of a clean frame through the network so far
 
  private:
@@ -45,11 +43,11 @@ class WorldRollout {
     Tensor final;                // (K B,2C)
   };
   Modulations modulations(const FrameConditions& conditions, const std::vector<int64_t>& taus);
-  Tensor frame_with_last(const Tensor& x) const;
+  Tensor with_forecast(const Tensor& x, const Tensor& forecast) const;
   Tensor decode(const Tensor& frame, const Modulations& m, int64_t row, const WorldModel::Rotary& rotary, int64_t slot,
                 const std::vector<int64_t>& visible);
-  void clean_frame(const Tensor& latent, const FrameConditions& conditions, int64_t slot, const std::vector<int64_t>& visible,
-                   Plans* plan);
+  void clean_frame(const Tensor& latent, const Tensor& forecast, const FrameConditions& conditions, int64_t slot,
+                   const std::vector<int64_t>& visible, Plans* plan);
 
   Runtime& runtime_;
   const WorldModel& model_;
@@ -58,7 +56,7 @@ class WorldRollout {
   Tensor tau_table_;              // (K,C)
   std::vector<BlockCache> caches_;
   std::vector<int64_t> anchors_, context_, free_;  // slots, oldest first
-  Tensor before_;
+  Tensor forecast_;               // of the frame that comes next
   Modulations conditional_, unconditional_;
   WorldModel::Rotary rotary_;     // of the frame that comes next
   int64_t frames_computed_ = 0;

@@ -58,10 +58,12 @@ struct Sequence {
     for (int64_t b = 0; b < kBatch; b++) c.add(pose_of(b, index_of(f)), index_of(f), t, withheld);
     return c;
   }
-  Tensor with_last(const Tensor& x, int64_t f) const {  // (B,1,h,w,2c)
-    const Tensor last = f == 0 || f == config.anchors ? runtime.zeros(DType::f32, x.sizes()) : latents[size_t(f - 1)];
+  Tensor forecast(int64_t f) const {
+    return f == 0 || f == config.anchors ? runtime.zeros(DType::f32, latents[0].sizes()) : latents[size_t(f - 1)];
+  }
+  Tensor with_forecast(const Tensor& x, int64_t f) const {  // (B,1,h,w,2c)
     Tape tape(const_cast<Runtime&>(runtime), {.gradients = false});
-    const Tensor both = tape.apply(Concat{.axis = -1}, x, last, Tensor(), Tensor(), Tensor(), Tensor());
+    const Tensor both = tape.apply(Concat{.axis = -1}, x, forecast(f), Tensor(), Tensor(), Tensor(), Tensor());
     return both.reshape({kBatch, 1, both.size(1), both.size(2), both.size(3)});
   }
   // One pass over everything; targets are the last frames.
@@ -72,8 +74,8 @@ struct Sequence {
     };
     const int64_t all = config.anchors + kFrames;
     Tensor clean, copies;
-    for (int64_t f = 0; f < all; f++) clean = join(clean, with_last(latents[size_t(f)], f));
-    for (int64_t t = 0; t < kTargets; t++) copies = join(copies, with_last(noised[size_t(t)], all - kTargets + t));
+    for (int64_t f = 0; f < all; f++) clean = join(clean, with_forecast(latents[size_t(f)], f));
+    for (int64_t t = 0; t < kTargets; t++) copies = join(copies, with_forecast(noised[size_t(t)], all - kTargets + t));
     FrameConditions c;
     for (int64_t b = 0; b < kBatch; b++) {
       for (int64_t f = 0; f < all; f++) c.add(pose_of(b, index_of(f)), index_of(f), 0);
@@ -89,20 +91,20 @@ void expect_rollout_equals_pass(bool shared, bool withheld) {
   const WorldModel::Output whole = s.whole(withheld);
   WorldRollout r(s.runtime, s.model, s.kBatch, {1, 0.75f, 0.5f, 0.25f, 0});
   const int64_t a = s.config.anchors;
-  for (int64_t f = 0; f < a; f++) r.add_anchor(s.latents[size_t(f)], s.conditions(f, 0));
+  for (int64_t f = 0; f < a; f++) r.add_anchor(s.latents[size_t(f)], s.forecast(f), s.conditions(f, 0));
   const std::vector<float> means = whole.plan.mean.floats();
   const int64_t row = whole.plan.mean.count() / (s.kBatch * s.kFrames);
   for (int64_t f = a; f < a + s.kFrames; f++) {
     const int64_t t = f - (a + s.kFrames - s.kTargets);
     if (t >= 0) {
-      r.begin_frame(s.conditions(f, 0), withheld);
+      r.begin_frame(s.forecast(f), s.conditions(f, 0), withheld);
       const Tensor expected = whole.velocity.slice(1, t, 1).clone();
       const Bits want = bits_of(expected), got = bits_of(r.velocity(s.noised[size_t(t)], t, withheld));
       EXPECT_EQ(want, got) << "target " << t;
       EXPECT_NE(want, bits_of(r.velocity(s.noised[size_t(t)], (t + 1) % 4, withheld))) << "tau must matter";
     }
     Plans plan;
-    r.append(s.latents[size_t(f)], s.conditions(f, 0), &plan);
+    r.append(s.latents[size_t(f)], s.forecast(f), s.conditions(f, 0), &plan);
     const std::vector<float> mean = plan.mean.floats();
     for (int64_t b = 0; b < s.kBatch; b++)
       for (int64_t i = 0; i < row; i++)
@@ -122,13 +124,13 @@ TEST(WorldModel, TheNextFrameNoisedIsWhatItsCopyWouldBe) {
   Tensor clean;
   FrameConditions c;
   for (int64_t f = 0; f + 1 < all; f++) {
-    const Tensor frame = s.with_last(s.latents[size_t(f)], f);
+    const Tensor frame = s.with_forecast(s.latents[size_t(f)], f);
     clean = clean ? tape.apply(Concat{.axis = 1}, clean, frame, Tensor(), Tensor(), Tensor(), Tensor()) : frame;
   }
   for (int64_t b = 0; b < s.kBatch; b++)
     for (int64_t f = 0; f < all; f++) c.add(pose_of(b, s.index_of(f)), s.index_of(f), f + 1 < all ? 0 : s.tau.back());
   const WorldModel::Output next =
-      s.model.apply(tape, clean, s.with_last(s.noised.back(), all - 1), c, false, WorldModel::Noised::next);
+      s.model.apply(tape, clean, s.with_forecast(s.noised.back(), all - 1), c, false, WorldModel::Noised::next);
   EXPECT_EQ(bits_of(expected), bits_of(next.velocity));
 }
 
@@ -309,9 +311,9 @@ TEST(WorldRollout, GeneratesTheSameLatentsFromTheSameNoiseAndFollowsGuidance) {
   Sequence s;
   const auto generate = [&](float guidance) {
     WorldRollout r(s.runtime, s.model, s.kBatch, euler_schedule(4));
-    for (int64_t f = 0; f < s.config.anchors; f++) r.add_anchor(s.latents[size_t(f)], s.conditions(f, 0));
-    for (int64_t f = s.config.anchors; f < s.config.anchors + 3; f++) r.append(s.latents[size_t(f)], s.conditions(f, 0));
-    r.begin_frame(s.conditions(s.config.anchors + 3, 0), guidance != 1);
+    for (int64_t f = 0; f < s.config.anchors; f++) r.add_anchor(s.latents[size_t(f)], s.forecast(f), s.conditions(f, 0));
+    for (int64_t f = s.config.anchors; f < s.config.anchors + 3; f++) r.append(s.latents[size_t(f)], s.forecast(f), s.conditions(f, 0));
+    r.begin_frame(s.forecast(s.config.anchors + 3), s.conditions(s.config.anchors + 3, 0), guidance != 1);
     return bits_of(r.generate(s.noised[0], guidance));
   };
   EXPECT_EQ(generate(1), generate(1));
@@ -321,7 +323,7 @@ TEST(WorldRollout, GeneratesTheSameLatentsFromTheSameNoiseAndFollowsGuidance) {
 TEST(WorldRollout, RefusesFramesBeforeItsAnchors) {
   Sequence s;
   WorldRollout r(s.runtime, s.model, s.kBatch, euler_schedule(4));
-  EXPECT_THROW(r.append(s.latents[0], s.conditions(0, 0)), Error);
+  EXPECT_THROW(r.append(s.latents[0], s.forecast(0), s.conditions(0, 0)), Error);
   EXPECT_THROW(r.velocity(s.noised[0], 0), Error);
 }
 

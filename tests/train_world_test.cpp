@@ -22,7 +22,7 @@ namespace {
 
 using nlohmann::json;
 
-WorldModelConfig small(bool residual = true) {
+WorldModelConfig small(bool residual = true, bool level_road = true) {
   return {.rows = 4,
           .columns = 8,
           .latent_channels = 4,
@@ -34,7 +34,8 @@ WorldModelConfig small(bool residual = true) {
           .anchors = 2,
           .window = 4,
           .hypotheses = 2,
-          .residual = residual};
+          .residual = residual,
+          .level_road = level_road};
 }
 
 std::shared_ptr<const DrivingLog> drive(Runtime& runtime, double seconds = 12) {
@@ -48,14 +49,17 @@ std::shared_ptr<const DrivingLog> drive(Runtime& runtime, double seconds = 12) {
 // its velocity is 0 everywhere.
 struct Untrained {
   Runtime runtime{{.threads = 1}};
+  LatentCodec codec{runtime, ""};
+  Forecaster forecaster;
   LoadedWorldModel world;
   LatentLog log;
 
-  explicit Untrained(bool random_weights, bool residual = true) {
+  explicit Untrained(bool random_weights, bool residual = true, bool level_road = true)
+      : forecaster(runtime, codec, level_road) {
     world.parameters = std::make_unique<Parameters>(runtime);
-    world.model = std::make_unique<WorldModel>(*world.parameters, small(residual));
+    world.model = std::make_unique<WorldModel>(*world.parameters, small(residual, level_road));
     world.parameters->initialise(1);
-    world.notes = {4, "none", 64, 32};
+    world.notes = {std::vector<float>(size_t(small().frame_numbers()), 4.0f), "none", 64, 32};
     if (random_weights)
       for (const Parameter& p : *world.parameters) {
         std::vector<float> v = numbers(p.value.count(), p.op_id);
@@ -64,6 +68,7 @@ struct Untrained {
       }
     log.log = drive(runtime);
     log.latents = thumbnails(*log.log);
+    forecaster.add_to(log);
   }
   RolloutStart start(int64_t first, uint64_t number, int64_t context = 3) const {
     return {&log, first, 1, context, 30, number};
@@ -71,7 +76,7 @@ struct Untrained {
   // The latents of each of the next frames, (frames) of (B,h,w,c).
   std::vector<Tensor> roll(const std::vector<RolloutStart>& starts, int64_t frames, const SamplerSettings& settings,
                            int64_t* recomputed = nullptr) {
-    WorldSampler sampler(runtime, world, settings, starts);
+    WorldSampler sampler(runtime, world, forecaster, settings, starts);
     std::vector<Tensor> made;
     for (int64_t i = 0; i < frames; i++) {
       std::vector<Pose> poses;
@@ -122,22 +127,44 @@ TEST(WorldSampler, NoiseIsAFunctionOfSeedRolloutAndFrame) {
   EXPECT_EQ(first(mean, 3), first(mean_of_another, 9)) << "temperature 0 leaves no noise";
 }
 
-TEST(WorldSampler, WithoutVelocityItIsTheLastFrameAndScaledNoise) {
-  Untrained u(false);
-  const int64_t numbers = u.world.model->config().frame_numbers();
-  const RolloutStart start = u.start(4, 0);
-  const std::vector<float> before(u.log.latents.begin() + start.frame(2) * numbers,
-                                  u.log.latents.begin() + start.frame(3) * numbers);
-  EXPECT_EQ(u.roll({start}, 1, with(1, 0))[0].floats(), before);
-  EXPECT_EQ(u.roll({start}, 3, with(1, 0))[2].floats(), before) << "and again from its own frames";
-  const std::vector<float> noisy = u.roll({start}, 1, kQuick)[0].floats();
+TEST(WorldSampler, WithoutVelocityItIsTheForecastAndScaledNoise) {
+  Untrained held(false, true, false), road(false);
+  const int64_t numbers = held.world.model->config().frame_numbers();
+  const RolloutStart start = held.start(4, 0), on_road = road.start(4, 0);
+  const auto of = [&](const std::vector<float>& v, int64_t frame) {
+    return std::vector<float>(v.begin() + frame * numbers, v.begin() + (frame + 1) * numbers);
+  };
+  const std::vector<float> before = of(held.log.latents, start.frame(2));
+  EXPECT_EQ(held.roll({start}, 1, with(1, 0))[0].floats(), before);
+  EXPECT_EQ(held.roll({start}, 3, with(1, 0))[2].floats(), before) << "and again from its own frames";
+  EXPECT_EQ(road.roll({on_road}, 1, with(1, 0))[0].floats(), of(road.log.forecasts, on_road.frame(3)));
+  const std::vector<float> noisy = held.roll({start}, 1, kQuick)[0].floats();
   double sum = 0;
   for (size_t i = 0; i < noisy.size(); i++)
-    sum += std::pow(double(noisy[i] - before[i]) * u.world.notes.residual_gain, 2);
+    sum += std::pow(double(noisy[i] - before[i]) * double(held.world.notes.residual_gain[i]), 2);
   EXPECT_NEAR(sum / double(numbers), 1, 0.35) << "128 squares of normals";
   Untrained whole(false, false);
   for (float v : whole.roll({whole.start(4, 0)}, 1, with(1, 0))[0].floats())
     EXPECT_EQ(v, 0) << "no residual: the flow's own mean";
+}
+
+TEST(Forecaster, AMotionOverALevelRoadSaysMoreThanTheLastFrame) {
+  Untrained held(false, true, false), road(false);
+  EXPECT_TRUE(held.log.forecasts.empty());
+  const int64_t numbers = small().frame_numbers();
+  double by_road = 0, by_last = 0;
+  for (int64_t f = 1; f < road.log.log->frame_count(); f++)
+    for (int64_t i = 0; i < numbers; i++) {
+      const auto at = [&](const LatentLog& l) { return double(l.forecast(f, 1, numbers)[i]); };
+      const double is = double(road.log.latents[size_t(f * numbers + i)]);
+      by_road += std::pow(at(road.log) - is, 2), by_last += std::pow(at(held.log) - is, 2);
+    }
+  EXPECT_LT(by_road, 0.6 * by_last);
+  LatentLog other = road.log;
+  DrivingLog unknown = *road.log.log;
+  unknown.camera.height_m = 0;
+  other.log = std::make_shared<DrivingLog>(unknown), other.forecasts.clear();
+  EXPECT_TRUE(holds(error_of([&] { road.forecaster.add_to(other); }), "is not known; accepted: --no-level-road"));
 }
 
 // Keys of frames that have left the window live on in those of later frames: the cache has them, a window made anew has
@@ -160,7 +187,7 @@ TEST(WorldSampler, PlansAreReadInTheVehiclesFrame) {
   Untrained u(true);
   SamplerSettings s = kQuick;
   s.plan = true;
-  WorldSampler sampler(u.runtime, u.world, s, {u.start(0, 0), u.start(9, 1)});
+  WorldSampler sampler(u.runtime, u.world, u.forecaster, s, {u.start(0, 0), u.start(9, 1)});
   const std::vector<Pose> next = sampler.planned();
   ASSERT_EQ(next.size(), 2u);
   for (size_t b = 0; b < 2; b++) {
@@ -168,7 +195,7 @@ TEST(WorldSampler, PlansAreReadInTheVehiclesFrame) {
     for (double v : moved.at) EXPECT_TRUE(std::isfinite(v) && v != 0);
     EXPECT_LT(std::fabs(moved.at[1]), 5) << "metres aside in a fifth of a second, of a scale of 0.7";
   }
-  EXPECT_TRUE(holds(error_of([&] { WorldSampler(u.runtime, u.world, kQuick, {u.start(0, 0)}).planned(); }),
+  EXPECT_TRUE(holds(error_of([&] { WorldSampler(u.runtime, u.world, u.forecaster, kQuick, {u.start(0, 0)}).planned(); }),
                     "plans are not kept"));
 }
 
@@ -176,7 +203,7 @@ TEST(WorldSampler, PosesDecideWhatIsSeen) {
   Untrained u(true);
   const RolloutStart start = u.start(6, 0);
   const auto at = [&](double right_m) {
-    WorldSampler sampler(u.runtime, u.world, kQuick, {start});
+    WorldSampler sampler(u.runtime, u.world, u.forecaster, kQuick, {start});
     return bits_of(sampler.generate({start.pose(3) * Pose{{0, right_m, 0}, {1, 0, 0, 0}}}));
   };
   EXPECT_EQ(at(0), at(0));
@@ -186,7 +213,7 @@ TEST(WorldSampler, PosesDecideWhatIsSeen) {
 TEST(WorldSampler, RefusesRolloutsThatDoNotFit) {
   Untrained u(false);
   const auto refused = [&](const RolloutStart& s) {
-    return error_of([&] { WorldSampler(u.runtime, u.world, kQuick, {s}); });
+    return error_of([&] { WorldSampler(u.runtime, u.world, u.forecaster, kQuick, {s}); });
   };
   RolloutStart late = u.start(0, 0), early = late, past = u.start(29, 0);
   late.anchor = 49, early.anchor = 2;
@@ -194,7 +221,7 @@ TEST(WorldSampler, RefusesRolloutsThatDoNotFit) {
   EXPECT_TRUE(holds(refused(early), "accepted: 3 to 48"));
   EXPECT_TRUE(holds(refused(past), "frames 29 to 60 of 60 are needed"));
   EXPECT_TRUE(holds(error_of([&] {
-                      WorldSampler(u.runtime, u.world, kQuick, {u.start(0, 0), u.start(0, 1, 4)});
+                      WorldSampler(u.runtime, u.world, u.forecaster, kQuick, {u.start(0, 0), u.start(0, 1, 4)});
                     }),
                     "accepted: one number"));
 }
@@ -256,7 +283,8 @@ TEST(FilmMaker, TrueFramesAndTheLastOneHeldAreTheLogs) {
 // Six steps of a small model on one drive.
 struct Training {
   Runtime runtime;
-  LatentLog log;
+  LatentCodec codec{runtime, ""};
+  Forecaster forecaster{runtime, codec, true};
   Parameters parameters{runtime};
   WorldModel model{parameters, small()};
   WorldData data;
@@ -264,11 +292,46 @@ struct Training {
 
   explicit Training(Objective (*change)(Objective) = nullptr, int threads = 1)
       : runtime({.threads = threads}),
-        log{drive(runtime, 6), {}},
-        data(runtime, {{log.log, thumbnails(*log.log)}}, small(), {.sequence = 5, .window_frames = 20}, 0, 1),
-        trainer(runtime, parameters, {.steps = 6, .batch = 2, .warmup = 2, .log_every = 1}, 1,
+        data(runtime, {log()}, small(), {.sequence = 5, .window_frames = 20}, 1),
+        trainer(runtime, parameters,
+                {.steps = 6, .batch = 2, .warmup = 2, .log_every = 1}, 1,
                 change ? change(data.objective(model, 2)) : data.objective(model, 2)) {}
+  LatentLog log() {
+    LatentLog l{drive(runtime, 6), {}, {}};
+    l.latents = thumbnails(*l.log);
+    forecaster.add_to(l);
+    return l;
+  }
 };
+
+// Beside a twentieth of the mean square, which keeps what never changes from growing without limit.
+TEST(TrainWorld, TheResidualHasUnitVarianceAtEveryPlace) {
+  Training t;
+  const LatentLog log = t.log();
+  const int64_t numbers = small().frame_numbers(), frames = log.log->frame_count() - 1;
+  std::vector<double> square(static_cast<size_t>(numbers));
+  double mean = 0;
+  for (int64_t f = 1; f <= frames; f++)
+    for (int64_t i = 0; i < numbers; i++)
+      square[size_t(i)] += std::pow(double(log.latents[size_t(f * numbers + i)] - log.forecast(f, 1, numbers)[i]), 2) / double(frames);
+  for (double s : square) mean += s / double(numbers);
+  for (size_t i = 0; i < square.size(); i++) {
+    const double gain = double(t.data.residual_gain()[i]);
+    EXPECT_NEAR(gain * gain * (square[i] + 0.05 * mean), 1.05, 1e-4) << i;
+  }
+  EXPECT_GT(*std::max_element(square.begin(), square.end()), 3 * mean) << "places differ";
+  const WorldData plain(t.runtime, {log}, small(), {.sequence = 5, .window_frames = 20, .noise_probability = 0}, 1);
+  const WorldBatch b = plain.batch(0, 3);
+  const std::vector<float> x0 = b.x0.floats(), forecast = b.forecast.floats();
+  const auto target = [&](size_t k) { return double(forecast[k]) + double(x0[k] / t.data.residual_gain()[k % square.size()]); };
+  const auto in_log = [&](size_t k) {
+    double nearest = 1e9;
+    for (int64_t f = 0; f <= frames; f++)
+      nearest = std::min(nearest, std::fabs(double(log.latents[size_t(f) * square.size() + k % square.size()]) - target(k)));
+    return nearest < 1e-5;
+  };
+  for (size_t k = 0; k < x0.size(); k += 37) EXPECT_TRUE(in_log(k)) << "forecast + x0 / gain is a latent of the log";
+}
 
 TEST(TrainWorld, AnInterruptedRunGoesOnAsIfItHadNotBeen) {
   Folder folder;

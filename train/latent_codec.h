@@ -6,7 +6,6 @@
 
 #include "train/dataset.h"
 #include "train/latents.h"
-#include "train/world_data.h"
 
 namespace dr {
 
@@ -21,8 +20,10 @@ class LatentCodec {
   // The latents of all frames of the logs that `data` opened; those that `encode` has left beside a log are read
   // instead.
   std::vector<LatentLog> encode(const Logs& logs, const DataSettings& data) const;
-  // (N,h,w,4) -> (N,8h,8w,3) u8
-  Tensor decode(const Tensor& latents) const;
+  // (N,h,w,4) -> images in [-1, 1] (N,8h,8w,3) f32, and back
+  Tensor images(const Tensor& latents) const;
+  Tensor latents(const Tensor& images) const;
+  Tensor decode(const Tensor& latents) const;  // (N,8h,8w,3) u8
 
  private:
   Runtime& runtime_;

@@ -13,7 +13,7 @@ const Fields<WorldModelConfig>& world_model_fields();  // what the command line 
 
 // What a checkpoint of kind "world" says beside the trainer's and the data's settings.
 struct WorldNotes {
-  double residual_gain = 1;
+  std::vector<float> residual_gain;  // (h,w,c)
   std::string tokenizer_hash;    // of the tokenizer whose latents it speaks
   int64_t width = 0, height = 0; // pixels of the frames
 };

@@ -60,36 +60,47 @@ FramePose frame_pose(const Pose& motion, const Pose& place) {
 }
 
 WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldModelConfig& config,
-                     const WorldObjectiveSettings& settings, double residual_gain, uint64_t seed)
-    : runtime_(runtime), logs_(std::move(logs)), config_(config), settings_(settings), gain_(residual_gain), seed_(seed) {
+                     const WorldObjectiveSettings& settings, uint64_t seed)
+    : runtime_(runtime), logs_(std::move(logs)), config_(config), settings_(settings), seed_(seed) {
   CHECK(settings.sequence + config.anchors <= settings.window_frames,
         "world model: a sequence of {} frames and {} anchors do not fit into {} frames", settings.sequence, config.anchors,
         settings.window_frames);
   Logs plain;
   const int64_t n = config.frame_numbers();
-  double sum = 0, count = 0;
   for (const LatentLog& l : logs_) {
     CHECK(int64_t(l.latents.size()) == l.log->frame_count() * n, "{}: {} latents for {} frames of {}", l.log->where,
           l.latents.size(), l.log->frame_count(), n);
+    CHECK(l.forecasts.size() == (config.level_road ? l.latents.size() : 0), "{}: {} forecasts for {} frames of {}",
+          l.log->where, l.forecasts.size(), l.log->frame_count(), n);
     plain.push_back(l.log);
   }
   loader_ = std::make_unique<Loader>(plain, LoaderSettings{.frames = int(settings.sequence), .anchors = int(config.anchors),
                                                            .window = int(settings.window_frames), .batch = 1, .rank = 0,
                                                            .ranks = 1, .prefetch = 0, .seed = seed});
-  if (gain_ > 0) return;
-  if (!config.residual) {
-    gain_ = 1;
-    return;
-  }
-  const int64_t step = loader_->window(0).step;
+  gain_ = config.residual ? measured_gain() : std::vector<float>(size_t(n), 1.0f);
+}
+
+std::vector<float> WorldData::measured_gain() const {
+  constexpr int64_t kFrames = 10000;
+  constexpr double kSteadiest = 0.05;  // of the mean square: what hardly ever changes is not blown up without limit
+  const int64_t n = config_.frame_numbers(), step = loader_->window(0).step;
+  std::vector<double> squares(static_cast<size_t>(n));
+  int64_t frames = 0;
   for (const LatentLog& l : logs_)
-    for (int64_t f = step; f < l.log->frame_count() && count < 4e6; f += step)
-      for (int64_t i = 0; i < n; i++, count++) {
-        const double d = double(l.latents[size_t(f * n + i)]) - double(l.latents[size_t((f - step) * n + i)]);
-        sum += d * d;
+    for (int64_t f = step; f < l.log->frame_count() && frames < kFrames; f += step, frames++) {
+      const float *is = l.latents.data() + f * n, *expected = l.forecast(f, step, n);
+      for (int64_t i = 0; i < n; i++) {
+        const double d = double(is[i]) - double(expected[i]);
+        squares[size_t(i)] += d * d;
       }
+    }
+  double sum = 0;
+  for (double s : squares) sum += s;
   CHECK(sum > 0, "world model: the frames of {} do not change", logs_[0].log->where);
-  gain_ = std::sqrt(count / sum);
+  std::vector<float> gain;
+  for (double s : squares)
+    gain.push_back(float(std::sqrt((1 + kSteadiest) * double(frames) / (s + kSteadiest * sum / double(n)))));
+  return gain;
 }
 
 WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
@@ -97,17 +108,21 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
   const int64_t a = config_.anchors, frames = s.sequence, kept = clean_frames(), m = targets(), numbers = config_.frame_numbers();
   const int64_t c = config_.latent_channels, pixels = numbers / c;
   WorldBatch b;
-  std::vector<float> clean(size_t(samples * (a + kept) * numbers * 2)), before(size_t(samples * m * numbers)),
+  std::vector<float> clean(size_t(samples * (a + kept) * numbers * 2)), forecasts(size_t(samples * m * numbers)),
       x0(size_t(samples * m * numbers)), tau, plan(size_t(samples * kept * kPlanSize)), plan_weight(plan.size());
-  std::vector<float> seen(size_t((a + frames) * numbers));  // latents as the model sees them
+  std::vector<float> seen(size_t((a + frames) * numbers)), forecast(seen.size());  // as the model sees them
   for (int64_t i = 0; i < samples; i++) {
     const uint64_t sample = first_sample + uint64_t(i);
     const Window w = loader_->window(sample);
     const LatentLog& l = logs_[size_t(w.log)];
     const auto frame_of = [&](int64_t f) { return w.first + (f < a ? w.anchor + f : f - a) * w.step; };
     const auto index_of = [&](int64_t f) { return f < a ? w.anchor + f : f - a; };
-    for (int64_t f = 0; f < a + frames; f++)
+    for (int64_t f = 0; f < a + frames; f++) {
       std::copy_n(l.latents.data() + frame_of(f) * numbers, numbers, seen.data() + f * numbers);
+      float* to = forecast.data() + f * numbers;
+      if (f == 0 || f == a) std::fill_n(to, numbers, 0.0f);
+      else std::copy_n(l.forecast(frame_of(f), w.step, numbers), numbers, to);
+    }
     const RandomStream choices{seed_, 0, kChoiceOp};
     const auto chance = [&](uint64_t number, double p) {
       return double(uniform_below_one(random_bits(choices, sample * 64 + number))) < p;
@@ -116,17 +131,18 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
       const float level = logit_normal(s.noise_mean, s.noise_deviation, normal(random_block({seed_, 1, kTauOp}, sample), 0));
       for (int64_t k = 0; k < frames * numbers; k++) {
         const uint64_t element = sample * uint64_t(frames * numbers) + uint64_t(k);
-        float& v = seen[size_t(a * numbers + k)];
-        v = std::fma(level, normal(random_block({seed_, 0, kNoiseOp}, element / 4), int(element % 4)), (1 - level) * v);
+        const float eps = normal(random_block({seed_, 0, kNoiseOp}, element / 4), int(element % 4));
+        const auto add = [&](float& v) { v = std::fma(level, eps, (1 - level) * v); };
+        add(seen[size_t(a * numbers + k)]);
+        if (k < (frames - 1) * numbers) add(forecast[size_t((a + 1) * numbers + k)]);  // made from that frame
       }
     }
     for (int64_t f = 0; f < a + kept; f++) {
       float* to = clean.data() + (i * (a + kept) + f) * numbers * 2;
-      const float* at = seen.data() + f * numbers;
-      const float* last = f == 0 || f == a ? nullptr : at - numbers;
+      const float *at = seen.data() + f * numbers, *expected = forecast.data() + f * numbers;
       for (int64_t p = 0; p < pixels; p++) {
-        for (int64_t k = 0; k < c; k++) *to++ = at[p * c + k];
-        for (int64_t k = 0; k < c; k++) *to++ = last ? last[p * c + k] : 0;
+        to = std::copy_n(at + p * c, c, to);
+        to = std::copy_n(expected + p * c, c, to);
       }
     }
     const double first_s = l.log->frame_times_s[size_t(w.first)];
@@ -138,12 +154,11 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
       tau.push_back(level);
       b.conditions.add(frame_pose(*l.log, time_of(f), first_s), index_of(f), level, chance(uint64_t(1 + t), s.pose_dropout));
       const float* target = l.latents.data() + frame_of(f) * numbers;
-      const float* last = seen.data() + (f - 1) * numbers;
-      float *to = x0.data() + (i * m + t) * numbers, *prior = before.data() + (i * m + t) * numbers;
-      for (int64_t k = 0; k < numbers; k++) {
-        prior[k] = last[k];
-        to[k] = config_.residual ? float(gain_) * (target[k] - last[k]) : target[k];
-      }
+      const float* expected = forecast.data() + f * numbers;
+      float* to = x0.data() + (i * m + t) * numbers;
+      std::copy_n(expected, numbers, forecasts.data() + (i * m + t) * numbers);
+      for (int64_t k = 0; k < numbers; k++)
+        to[k] = config_.residual ? gain_[size_t(k)] * (target[k] - expected[k]) : target[k];
     }
     if (s.plan_weight > 0)
       for (int64_t f = 0; f < kept; f++)
@@ -152,7 +167,7 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
   }
   const int64_t h = config_.rows, wd = config_.columns;
   b.clean = runtime_.from(clean, {samples, a + kept, h, wd, 2 * c});
-  b.before = runtime_.from(before, {samples, m, h, wd, c});
+  b.forecast = runtime_.from(forecasts, {samples, m, h, wd, c});
   b.x0 = runtime_.from(x0, {samples, m, h, wd, c});
   b.tau = runtime_.from(tau, {samples * m});
   b.plan = runtime_.from(plan, {samples * kept, kPlanSize});
@@ -167,7 +182,7 @@ Objective WorldData::objective(const WorldModel& model, int64_t batch_size) cons
     const Tensor eps = tape.apply(PhiloxFill{}, info.rng, b.x0);
     const Sizes rows{samples * m, numbers};
     const auto mixed = tape.apply_all(FlowMix{}, b.x0.reshape(rows), eps.reshape(rows), b.tau);
-    const Tensor noised = tape.apply(Concat{.axis = -1}, mixed[0].reshape(b.x0.sizes()), b.before, Tensor(), Tensor(),
+    const Tensor noised = tape.apply(Concat{.axis = -1}, mixed[0].reshape(b.x0.sizes()), b.forecast, Tensor(), Tensor(),
                                      Tensor(), Tensor());
     const WorldModel::Output out = model.apply(tape, b.clean, noised, b.conditions, settings_.plan_weight > 0,
                                              settings_.many_targets ? WorldModel::Noised::copies : WorldModel::Noised::next,

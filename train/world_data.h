@@ -4,8 +4,9 @@
 
 #include "io/loader.h"
 #include "model/world_model.h"
-#include "train/fields.h"
 #include "train/dataset.h"
+#include "train/fields.h"
+#include "train/latents.h"
 #include "train/trainer.h"
 
 namespace dr {
@@ -22,12 +23,6 @@ struct WorldObjectiveSettings {
 };
 const Fields<WorldObjectiveSettings>& world_objective_fields();
 
-// A log with the latents of its frames, (T,h,w,c) f32.
-struct LatentLog {
-  std::shared_ptr<const DrivingLog> log;
-  std::vector<float> latents;
-};
-
 // The motion of a frame and its place, from the log's poses: `time_s` of the frame, of the sequence's first one.
 FramePose frame_pose(const DrivingLog& log, double time_s, double first_s);
 // The same from poses: the frame seen from the one before it, and from the sequence's first one.
@@ -35,7 +30,7 @@ FramePose frame_pose(const Pose& motion, const Pose& place);
 
 struct WorldBatch {
   Tensor clean;               // (B,A+N,h,w,2c), N = clean_frames()
-  Tensor before;              // (B,M,h,w,c): the latent before each target, as the model sees it
+  Tensor forecast;            // (B,M,h,w,c): of each target, as the model sees it
   Tensor x0;                  // (B,M,h,w,c)
   Tensor tau;                 // (B M)
   FrameConditions conditions; // (B,A+N+M)
@@ -44,11 +39,11 @@ struct WorldBatch {
 
 class WorldData {
  public:
-  // gain: of the residual; 0: measured over the logs, so that it has unit variance.
   WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldModelConfig& config,
-            const WorldObjectiveSettings& settings, double residual_gain, uint64_t seed);
+            const WorldObjectiveSettings& settings, uint64_t seed);
 
-  double residual_gain() const { return gain_; }
+  // (h,w,c): of the residual, so that it has unit variance at every place, over the logs; ones without residual.
+  const std::vector<float>& residual_gain() const { return gain_; }
   int64_t targets() const { return settings_.many_targets ? settings_.sequence - 1 : 1; }
   // Frames that stay clean, and those of a sequence with its anchors and noised frames: a single target has no clean copy.
   int64_t clean_frames() const { return settings_.sequence - (settings_.many_targets ? 0 : 1); }
@@ -59,11 +54,13 @@ class WorldData {
   Objective objective(const WorldModel& model, int64_t batch) const;
 
  private:
+  std::vector<float> measured_gain() const;
+
   Runtime& runtime_;
   std::vector<LatentLog> logs_;
   WorldModelConfig config_;
   WorldObjectiveSettings settings_;
-  double gain_;
+  std::vector<float> gain_;
   uint64_t seed_;
   std::unique_ptr<Loader> loader_;
 };

@@ -1,6 +1,7 @@
 #include "train/world_films.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "io/text.h"
 
@@ -13,7 +14,7 @@ SamplerSettings RolloutSettings::sampler(uint64_t seed) const {
 }
 
 FilmMaker::FilmMaker(Runtime& runtime, const LoadedWorldModel& world, const LatentCodec& codec)
-    : runtime_(runtime), world_(world), codec_(codec) {
+    : runtime_(runtime), world_(world), codec_(codec), forecaster_(runtime, codec, world.model->config().level_road) {
   CHECK(world.notes.tokenizer_hash == codec.hash(),
         "the world model was trained on latents of the tokenizer {}; --tokenizer is {} ({})",
         world.notes.tokenizer_hash, codec.hash(), codec.words());
@@ -33,7 +34,7 @@ Films FilmMaker::generated(const std::vector<RolloutStart>& starts, const std::v
   Films films = empty(frames, starts.size());
   for (size_t first = 0; first < starts.size(); first += size_t(batch)) {
     const size_t n = std::min(size_t(batch), starts.size() - first), end = first + n;
-    WorldSampler sampler(runtime_, world_, settings, {starts.begin() + int64_t(first), starts.begin() + int64_t(end)});
+    WorldSampler sampler(runtime_, world_, forecaster_, settings, {starts.begin() + int64_t(first), starts.begin() + int64_t(end)});
     for (int64_t i = 0; i < frames; i++) {
       std::vector<Pose> poses;
       for (size_t b = first; b < end; b++) poses.push_back(tracks[b].at(size_t(i)));
@@ -72,6 +73,25 @@ Films FilmMaker::held(const std::vector<RolloutStart>& starts, int64_t frames) c
   return films;
 }
 
+Films FilmMaker::forecast(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks) const {
+  const WorldModelConfig& o = world_.model->config();
+  Films films = empty(int64_t(tracks.at(0).size()), starts.size());
+  for (size_t b = 0; b < starts.size(); b++) {
+    const RolloutStart& s = starts[b];
+    const auto given = s.source->latents.begin() + s.frame(s.context - 1) * o.frame_numbers();
+    Tensor latents = runtime_.from(std::vector<float>(given, given + o.frame_numbers()),
+                                   {1, o.rows, o.columns, o.latent_channels});
+    Pose at = s.pose(s.context - 1);
+    for (const Pose& next : tracks[b]) {
+      const Pose motion = relative(std::exchange(at, next), next);
+      latents = forecaster_(latents, std::span(&s.log().camera, 1), std::span(&motion, 1));
+      const Film frame = decode(latents);
+      films.list[b].insert(films.list[b].end(), frame.begin(), frame.end());
+    }
+  }
+  return films;
+}
+
 Films FilmMaker::reconstructed(const std::vector<RolloutStart>& starts, int64_t frames) const {
   Films films = empty(frames, starts.size());
   const WorldModelConfig& o = world_.model->config();
@@ -89,7 +109,10 @@ Films FilmMaker::reconstructed(const std::vector<RolloutStart>& starts, int64_t 
 std::vector<LatentLog> open_latent_logs(Runtime& runtime, const LoadedWorldModel& world, const LatentCodec& codec,
                                         DataSettings data, uint64_t seed) {
   data.width = world.notes.width, data.height = world.notes.height;
-  return codec.encode(open_dataset(runtime, data, seed), data);
+  std::vector<LatentLog> logs = codec.encode(open_dataset(runtime, data, seed), data);
+  const Forecaster forecaster(runtime, codec, world.model->config().level_road);
+  for (LatentLog& l : logs) forecaster.add_to(l);
+  return logs;
 }
 
 Image film_frame(const Films& films, size_t film, int64_t i) {

@@ -48,10 +48,13 @@ class FilmMaker {
                   const SamplerSettings& settings, int64_t batch) const;
   Films recorded(const std::vector<RolloutStart>& starts, int64_t frames) const;
   Films held(const std::vector<RolloutStart>& starts, int64_t frames) const;  // the last given frame again and again
+  // The forecasts alone, from the last given frame on: what a network that generates nothing would show.
+  Films forecast(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks) const;
   Films reconstructed(const std::vector<RolloutStart>& starts, int64_t frames) const;
 
   // (N,h,w,c) -> the bytes of N frames
   Film decode(const Tensor& latents) const;
+  const Forecaster& forecaster() const { return forecaster_; }
   int64_t height() const { return world_.notes.height; }
   int64_t width() const { return world_.notes.width; }
 
@@ -61,9 +64,10 @@ class FilmMaker {
   Runtime& runtime_;
   const LoadedWorldModel& world_;
   const LatentCodec& codec_;
+  Forecaster forecaster_;
 };
 
-// Logs with their latents at the size of a world model's frames.
+// Logs with their latents and forecasts at the size of a world model's frames.
 std::vector<LatentLog> open_latent_logs(Runtime& runtime, const LoadedWorldModel& world, const LatentCodec& codec,
                                         DataSettings data, uint64_t seed);
 

@@ -14,10 +14,11 @@ constexpr uint32_t kNoiseOp = 0x3a7d0004;  // Philox op id
 
 }  // namespace
 
-WorldSampler::WorldSampler(Runtime& runtime, const LoadedWorldModel& world, const SamplerSettings& settings,
-                           std::vector<RolloutStart> starts)
+WorldSampler::WorldSampler(Runtime& runtime, const LoadedWorldModel& world, const Forecaster& forecaster,
+                           const SamplerSettings& settings, std::vector<RolloutStart> starts)
     : runtime_(runtime),
       world_(world),
+      forecaster_(forecaster),
       settings_(settings),
       starts_(std::move(starts)),
       rollout_(runtime, *world.model, batch(), euler_schedule(settings.steps)) {
@@ -39,34 +40,48 @@ WorldSampler::WorldSampler(Runtime& runtime, const LoadedWorldModel& world, cons
     CHECK(int64_t(s.source->latents.size()) == s.log().frame_count() * config.frame_numbers(),
           "{}: {} latents for {} frames of {}", s.log().where, s.source->latents.size(), s.log().frame_count(),
           config.frame_numbers());
+    cameras_.push_back(s.log().camera);
     first_.push_back(s.pose(0));
     last_.push_back(s.pose(context - 1));
   }
-  const auto given = [&](const std::function<int64_t(const RolloutStart&)>& index) {
-    Frame f{from_logs([&](const RolloutStart& s) { return s.frame(index(s)); }), {}};
-    for (const RolloutStart& s : starts_)
-      f.conditions.add(frame_pose(s.log(), s.time_s(index(s)), s.time_s(0)), index(s), 0);
-    return f;
-  };
   for (int64_t a = 0; a < config.anchors; a++) {
-    const Frame f = given([&](const RolloutStart& s) { return s.anchor + a; });
-    rollout_.add_anchor(f.latent, f.conditions);
+    const Frame f = given([&](const RolloutStart& s) { return s.anchor + a; }, a == 0);
+    rollout_.add_anchor(f.latent, f.forecast, f.conditions);
   }
   for (int64_t k = 0; k < context; k++) {
-    frames_.push_back(given([&](const RolloutStart&) { return k; }));
+    frames_.push_back(given([&](const RolloutStart&) { return k; }, k == 0));
     append(frames_.back());
   }
   settled_ = frames_.size();
 }
 
-Tensor WorldSampler::from_logs(const std::function<int64_t(const RolloutStart&)>& frame) const {
+// The frames of the logs at an index. The first of a run is told of none before it.
+WorldSampler::Frame WorldSampler::given(const std::function<int64_t(const RolloutStart&)>& index, bool first) const {
   const WorldModelConfig& o = world_.model->config();
-  std::vector<float> numbers;
+  const int64_t numbers = o.frame_numbers();
+  std::vector<float> latents, forecasts;
+  Frame f;
   for (const RolloutStart& s : starts_) {
-    const auto at = s.source->latents.begin() + frame(s) * o.frame_numbers();
-    numbers.insert(numbers.end(), at, at + o.frame_numbers());
+    const float* at = s.source->latents.data() + s.frame(index(s)) * numbers;
+    latents.insert(latents.end(), at, at + numbers);
+    const float* expected = first ? nullptr : s.source->forecast(s.frame(index(s)), s.step, numbers);
+    if (expected) forecasts.insert(forecasts.end(), expected, expected + numbers);
+    f.conditions.add(frame_pose(s.log(), s.time_s(index(s)), s.time_s(0)), index(s), 0);
   }
-  return runtime_.from(numbers, {batch(), o.rows, o.columns, o.latent_channels});
+  forecasts.resize(latents.size());
+  const Sizes sizes{batch(), o.rows, o.columns, o.latent_channels};
+  f.latent = runtime_.from(latents, sizes), f.forecast = runtime_.from(forecasts, sizes);
+  return f;
+}
+
+// Of the frame that comes next, at these poses.
+Tensor WorldSampler::forecast(const std::vector<Pose>& poses) {
+  if (poses == forecast_at_) return forecast_;
+  std::vector<Pose> motions;
+  for (size_t b = 0; b < poses.size(); b++) motions.push_back(relative(last_[b], poses[b]));
+  forecast_ = forecaster_(frames_.back().latent, cameras_, motions);
+  forecast_at_ = poses;
+  return forecast_;
 }
 
 FrameConditions WorldSampler::at(const std::vector<Pose>& poses) const {
@@ -80,7 +95,7 @@ FrameConditions WorldSampler::at(const std::vector<Pose>& poses) const {
 }
 
 void WorldSampler::append(const Frame& frame) {
-  rollout_.append(frame.latent, frame.conditions, settings_.plan ? &plan_ : nullptr);
+  rollout_.append(frame.latent, frame.forecast, frame.conditions, settings_.plan ? &plan_ : nullptr);
 }
 
 // The keys and values of all frames so far, or of the window anew.
@@ -89,8 +104,7 @@ void WorldSampler::settle() {
   size_t begin = settled_;
   if (settings_.recompute) {
     begin = frames_.size() - std::min(frames_.size(), size_t(world_.model->config().window));
-    rollout_.forget_context(begin > 0 ? frames_[begin - 1].latent
-                                      : runtime_.zeros(DType::f32, frames_[0].latent.sizes()));
+    rollout_.forget_context();
     recomputed_ += int64_t(settled_) - int64_t(begin);
   }
   for (size_t i = begin; i < frames_.size(); i++) append(frames_[i]);
@@ -113,19 +127,21 @@ Tensor WorldSampler::noise() const {
 Tensor WorldSampler::generate(const std::vector<Pose>& poses) {
   const FrameConditions conditions = at(poses);
   settle();
-  rollout_.begin_frame(conditions, settings_.guidance != 1);
+  const Tensor expected = forecast(poses);
+  rollout_.begin_frame(expected, conditions, settings_.guidance != 1);
   std::vector<float> x = rollout_.generate(noise(), float(settings_.guidance)).floats();
   if (world_.model->config().residual) {
-    const std::vector<float> before = rollout_.before().floats();
-    const auto gain = float(world_.notes.residual_gain);
-    for (size_t i = 0; i < x.size(); i++) x[i] = before[i] + x[i] / gain;
+    const std::vector<float> base = expected.floats();
+    const std::vector<float>& gain = world_.notes.residual_gain;
+    for (size_t i = 0; i < x.size(); i++) x[i] = base[i] + x[i] / gain[i % gain.size()];
   }
-  return runtime_.from(x, rollout_.before().sizes());
+  return runtime_.from(x, expected.sizes());
 }
 
 void WorldSampler::push(const Tensor& latents, const std::vector<Pose>& poses) {
-  frames_.push_back({latents, at(poses)});
+  frames_.push_back({latents, forecast(poses), at(poses)});
   last_ = poses;
+  forecast_at_.clear();
 }
 
 std::vector<Pose> WorldSampler::planned() {

@@ -2,7 +2,7 @@
 // Rollouts of a trained world model from driving logs: anchors and context are taken from a log, frames are generated
 // one by one at poses of the caller's choice. Many rollouts go together; each has the bits that it has alone.
 //
-//   WorldSampler sampler(runtime, world, settings, starts);
+//   WorldSampler sampler(runtime, world, forecaster, settings, starts);
 //   for (each frame) {
 //     x = sampler.generate(poses);      the latents of the next frame of every rollout, (B,h,w,c)
 //     sampler.push(x, poses);
@@ -14,6 +14,7 @@
 #include <functional>
 
 #include "model/world_rollout.h"
+#include "train/forecast.h"
 #include "train/world_checkpoint.h"
 #include "train/world_data.h"
 
@@ -45,8 +46,8 @@ struct RolloutStart {
 class WorldSampler {
  public:
   // Throws where starts differ in their context, or one does not fit into its log or into kWindowFrames.
-  WorldSampler(Runtime& runtime, const LoadedWorldModel& world, const SamplerSettings& settings,
-               std::vector<RolloutStart> starts);
+  WorldSampler(Runtime& runtime, const LoadedWorldModel& world, const Forecaster& forecaster,
+               const SamplerSettings& settings, std::vector<RolloutStart> starts);
 
   int64_t index() const { return int64_t(frames_.size()); }  // of the frame that comes next
   // The next frame of every rollout, taken at a pose of the log's world.
@@ -60,24 +61,29 @@ class WorldSampler {
 
  private:
   struct Frame {
-    Tensor latent;
+    Tensor latent, forecast;
     FrameConditions conditions;
   };
   int64_t batch() const { return int64_t(starts_.size()); }
-  Tensor from_logs(const std::function<int64_t(const RolloutStart&)>& frame) const;
+  Frame given(const std::function<int64_t(const RolloutStart&)>& index, bool first) const;
   FrameConditions at(const std::vector<Pose>& poses) const;
+  Tensor forecast(const std::vector<Pose>& poses);
   void append(const Frame& frame);
   void settle();
   Tensor noise() const;
 
   Runtime& runtime_;
   const LoadedWorldModel& world_;
+  const Forecaster& forecaster_;
   SamplerSettings settings_;
   std::vector<RolloutStart> starts_;
   WorldRollout rollout_;
   std::vector<Frame> frames_;        // all so far
   size_t settled_ = 0;               // of them, those whose keys and values are there
   std::vector<Pose> first_, last_;   // of every rollout
+  std::vector<CameraModel> cameras_;
+  std::vector<Pose> forecast_at_;    // the poses that forecast_ was made for
+  Tensor forecast_;
   Plans plan_;
   int64_t recomputed_ = 0;
 };

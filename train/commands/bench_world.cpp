@@ -48,7 +48,7 @@ struct TrainingStep {
   TrainingStep(Runtime& r, bool many_targets, uint64_t seed)
       : runtime(r), model(parameters, gpt_world_model()),
         data(r, {latents(seed)}, model.config(),
-             {.sequence = kSequence, .many_targets = many_targets, .recompute = kRecompute}, 0, seed),
+             {.sequence = kSequence, .many_targets = many_targets, .recompute = kRecompute}, seed),
         trainer(r, parameters, {.batch = 1, .lr = 1e-5, .average = 0}, seed, data.objective(model, 1)) {
     set_weights(parameters, seed);
   }
@@ -57,7 +57,7 @@ struct TrainingStep {
     std::vector<float> v(size_t(log->frame_count() * gpt_world_model().frame_numbers()));
     const Sizes sizes{int64_t(v.size())};
     harness::fill(View(v.data(), DType::f32, sizes), normal(sizes), "world", "latents", seed);
-    return {log, std::move(v)};
+    return {log, std::move(v), {}};
   }
 };
 
@@ -66,7 +66,7 @@ struct SampledFrame {
   Parameters parameters{runtime};
   WorldModel model;
   WorldRollout rollout;
-  Tensor noise;
+  Tensor noise, last;
   FrameConditions conditions;
 
   SampledFrame(Runtime& r, uint64_t seed)
@@ -77,8 +77,13 @@ struct SampledFrame {
     FramePose pose;
     pose.motion = {3, 0.05, 0.01, 0.001, 0.002, 0.01}, pose.place = {30, 1, 0.1, 0.01, 0.02, 0.1};
     conditions.add(pose, o.window, 0);
-    for (int64_t i = 0; i < o.anchors; i++) rollout.add_anchor(random(r, latent, format("anchor {}", i), seed), conditions);
-    for (int64_t i = 0; i < o.window; i++) rollout.append(random(r, latent, format("frame {}", i), seed), conditions);
+    last = r.zeros(DType::f32, latent);
+    for (int64_t i = 0; i < o.anchors + o.window; i++) {
+      const Tensor frame = random(r, latent, format("frame {}", i), seed);
+      if (i < o.anchors) rollout.add_anchor(frame, last, conditions);
+      else rollout.append(frame, last, conditions);
+      last = frame;
+    }
   }
   // The rollout reads the weights as it is made.
   static std::vector<float> taus(const Parameters& parameters, uint64_t seed) {
@@ -86,9 +91,10 @@ struct SampledFrame {
     return euler_schedule(kEulerSteps);
   }
   void operator()() {
-    rollout.begin_frame(conditions, false);
-    const Tensor change = rollout.generate(noise, 1);
-    rollout.append(evaluate(runtime, Add{}, rollout.before(), change), conditions);
+    rollout.begin_frame(last, conditions, false);
+    const Tensor next = evaluate(runtime, Add{}, last, rollout.generate(noise, 1));
+    rollout.append(next, last, conditions);
+    last = next;
   }
 };
 

@@ -3,7 +3,8 @@
 //   next frame    given the true frames before it and the anchors behind it
 //   sequential    rollouts that see their own frames, poses as driven
 //   deviation     rollouts whose poses leave the log's sideways, and what the pose network sees in them
-// Each beside the last true frame held, and beside what the tokenizer leaves of the true frames.
+// Each beside the last true frame held, beside that frame moved by the motion alone where the model begins from it, and
+// beside what the tokenizer leaves of the true frames.
 
 #include <chrono>
 #include <cmath>
@@ -99,7 +100,7 @@ std::vector<RolloutStart> places(const std::vector<LatentLog>& logs, const World
 // Curves over the frames of a rollout, or the one number of a next frame.
 struct Compared {
   int64_t films = 0;
-  std::vector<ImageScore> generated, likeliest, held, reconstructed;  // likeliest: at temperature 0
+  std::vector<ImageScore> generated, likeliest, forecast, held, reconstructed;  // likeliest: at temperature 0
   std::vector<RolloutStart> starts;
   Films truth, made, last, through_tokenizer;
 };
@@ -145,6 +146,7 @@ class WorldEvaluation {
     c.likeliest = sampling_.temperature == 0
                       ? c.generated
                       : scorer_.compare(films_.generated(starts, tracks, likeliest, s_.batch), c.truth);
+    if (world_.model->config().level_road) c.forecast = scorer_.compare(films_.forecast(starts, tracks), c.truth);
     c.held = scorer_.compare(c.last, c.truth);
     c.reconstructed = scorer_.compare(c.through_tokenizer, c.truth);
     return c;
@@ -246,6 +248,7 @@ void print_scores(const Compared& next, const std::optional<Compared>& sequentia
   };
   row(format("next frame, {} generated at temperature {:g}", next.films, s.temperature), next.generated);
   if (s.temperature != 0) row("  at temperature 0", next.likeliest);
+  if (!next.forecast.empty()) row("  its forecast alone", next.forecast);
   row("  the last frame held", next.held);
   row("  the tokenizer alone", next.reconstructed);
   std::printf("%s", aligned(rows, "lrrr").c_str());
@@ -262,6 +265,7 @@ void print_scores(const Compared& next, const std::optional<Compared>& sequentia
   };
   line("  generated", sequential->generated);
   if (s.temperature != 0) line("  at temperature 0", sequential->likeliest);
+  if (!sequential->forecast.empty()) line("  their forecasts alone", sequential->forecast);
   line("  the last frame held", sequential->held);
   line("  the tokenizer alone", sequential->reconstructed);
   std::printf("%s", aligned(table, "lrrrrrrr").c_str());
@@ -312,6 +316,7 @@ int eval_world(const EvalWorldOptions& o) {
   };
   put("next_frame_", "", next.generated, true);
   put("next_frame_", "_at_temperature_0", next.likeliest, true);
+  if (!next.forecast.empty()) put("forecast_", "", next.forecast, true);
   put("copy_last_", "", next.held, true);
   put("tokenizer_", "", next.reconstructed, true);
   result["temperature"] = o.s.temperature;
@@ -324,6 +329,7 @@ int eval_world(const EvalWorldOptions& o) {
   if (sequential) {
     put("sequential_", "", sequential->generated, false);
     put("sequential_", "_at_temperature_0", sequential->likeliest, false);
+    if (!sequential->forecast.empty()) put("forecast_sequential_", "", sequential->forecast, false);
     put("copy_last_sequential_", "", sequential->held, false);
     put("tokenizer_sequential_", "", sequential->reconstructed, false);
     result["rollouts"] = sequential->films, result["sequential_anchor_index"] = sequential->starts[0].anchor;

@@ -104,7 +104,8 @@ void add_evaluation(Report& report, const std::string& folder, const json& e) {
   report.paragraph(
       format("{} frames of {} logs that the model was not trained on, each generated from {} true frames before it and "
              "anchors that begin "
-             "{:.1f} s behind it. Held: the last true frame again. Tokenizer: the true frame, through its latents and "
+             "{:.1f} s behind it. Forecast, where there is one: the last true frame, moved by the vehicle's motion over a level road, which the "
+             "model begins from. Held: the last true frame again. Tokenizer: the true frame, through its latents and "
              "back, which no "
              "prediction of latents can be expected to beat.",
              number(e, "samples"), number(e, "logs"), number(e, "context_frames"),
@@ -119,6 +120,7 @@ void add_evaluation(Report& report, const std::string& folder, const json& e) {
   const double temperature = number(e, "temperature");
   row(temperature == 0 ? "generated at temperature 0" : "generated", "next_frame_", "");
   if (temperature != 0) row("generated at temperature 0", "next_frame_", "_at_temperature_0");
+  row("its forecast alone", "forecast_", "");
   row("last frame held", "copy_last_", "");
   row("tokenizer alone", "tokenizer_", "");
   report.table(table);
@@ -134,6 +136,7 @@ void add_evaluation(Report& report, const std::string& folder, const json& e) {
                                 steps_of("last true frame held", numbers(e, "copy_last_sequential_psnr_db"))};
   if (temperature != 0)
     curves.push_back(steps_of("generated at temperature 0", numbers(e, "sequential_psnr_db_at_temperature_0")));
+  curves.push_back(steps_of("forecasts alone", numbers(e, "forecast_sequential_psnr_db")));
   curves.push_back(steps_of("tokenizer alone", numbers(e, "tokenizer_sequential_psnr_db")));
   std::erase_if(curves, [](const Series& s) { return s.y.empty(); });
   report.curves({"PSNR over a rollout", "time since the last true frame, s", "dB", curves});

@@ -141,7 +141,7 @@ int sample(const SampleOptions& o) {
 
   Films made{s.frames, films.height(), films.width(), {{}}};
   double generating_s = 0;
-  WorldSampler sampler(runtime, world, sampling, {start});
+  WorldSampler sampler(runtime, world, films.forecaster(), sampling, {start});
   for (int64_t i = 0; i < s.frames; i++) {
     const auto begin = std::chrono::steady_clock::now();
     const std::vector<Pose> poses = planned ? sampler.planned() : std::vector<Pose>{track[size_t(i)]};

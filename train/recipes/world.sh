@@ -16,7 +16,7 @@ case $recipe in
   demo)
     rm -rf "$out"
     drives=50 tokenizer=(--steps 5500) pose=(--steps 850) world=() kitti_tokenizer=(--steps 800) kitti_world=()
-    evaluation=(--samples 64 --rollouts 8 --deviations 8)
+    evaluation=(--samples 64 --rollouts 8 --deviations 16)
     ;;
   reproduce)
     drives=150 tokenizer=(--steps 16000) pose=(--steps 1500)
@@ -55,8 +55,8 @@ world_file="$out/world/world.safetensors"
 
 data() {
   # A driver who wanders and whose hand shakes: what a pose changes in the picture cannot be guessed from the road.
-  "$dr" simulate --quiet --out "$out/data" --envs "$drives" --wander 0.4 --steering-error 0.005 --lane-change-period 12 "${size[@]}" --no-depth --no-labels --seed 11
-  "$dr" simulate --quiet --out "$out/held_out" --envs 8 "${size[@]}" --no-depth --no-labels --seed 77
+  "$dr" simulate --quiet --camera narrow --out "$out/data" --envs "$drives" --wander 0.4 --steering-error 0.005 --lane-change-period 12 "${size[@]}" --no-depth --no-labels --seed 11
+  "$dr" simulate --quiet --camera narrow --out "$out/held_out" --envs 8 "${size[@]}" --no-depth --no-labels --seed 77
 }
 samples() {
   local how=(--world "$world_file" --tokenizer "$tokenizer_file" --data "$out/held_out" --frames 30)
