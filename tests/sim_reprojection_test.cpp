@@ -114,7 +114,8 @@ TEST_F(ReprojectionTest, ALevelRoadMovesWithTheVehicle) {
   const Frame from = draw(10);
   const auto moved = [&](double x_m, double y_m, double yaw_rad) {
     return moved_on_level_road(runtime_, from.image, std::span(&camera, 1),
-                               std::vector<Pose>{pose_of_euler({x_m, y_m, 0}, {0, 0, yaw_rad})});
+                               std::vector<Pose>{pose_of_euler({x_m, y_m, 0}, {0, 0, yaw_rad})})
+        .image;
   };
   EXPECT_LT(whole(moved(0, 0, 0), from.image).mean_abs, 0.2);
   for (const auto& [x, y, yaw] : {std::array{2.0, 0.0, 0.0}, {0.0, 0.4, 0.0}, {1.5, -0.3, 0.03}, {0.0, 0.0, -0.05}}) {
@@ -144,8 +145,8 @@ TEST_F(ReprojectionTest, ALevelRoadIsTheSameAloneAndAmongOthers) {
   both.insert(both.end(), second.begin(), second.end());
   const std::vector<CameraModel> cameras = {a, b};
   const Tensor images = runtime_.from(both, {2, a.height, a.width, 3});
-  const Tensor together = moved_on_level_road(runtime_, images, cameras, motions);
-  const Tensor alone = moved_on_level_road(runtime_, other, std::span(cameras).subspan(1), std::span(motions).subspan(1));
+  const Tensor together = moved_on_level_road(runtime_, images, cameras, motions).image;
+  const Tensor alone = moved_on_level_road(runtime_, other, std::span(cameras).subspan(1), std::span(motions).subspan(1)).image;
   EXPECT_EQ(together.slice(0, 1, 1).clone().floats(), alone.floats());
   const auto refused = [&](const CameraModel& c) {
     return test::error_of([&] { moved_on_level_road(runtime_, one, std::span(&c, 1), std::span(motions).first(1)); });

@@ -1,39 +1,35 @@
 #include "train/forecast.h"
 
-#include "io/loader.h"
+#include "kernels/add/add.h"
 #include "kernels/image_to_float/image_to_float.h"
-#include "sim/reprojection/level_road.h"
+#include "kernels/mul/mul.h"
 
 namespace dr {
 
-Tensor Forecaster::operator()(const Tensor& latents, std::span<const CameraModel> cameras,
-                              std::span<const Pose> motions) const {
-  if (!level_road_) return latents;
-  // As bytes in between: what a decoder says beyond black and white would grow from frame to frame.
-  const Tensor seen = evaluate(runtime_, ImageToFloat{}, codec_.decode(latents));
-  return codec_.latents(sim::moved_on_level_road(runtime_, seen, cameras, motions));
+// As bytes in between: what a decoder says beyond black and white would grow from frame to frame.
+sim::MovedImage Forecaster::moved(const Seen& seen, std::span<const CameraModel> cameras) const {
+  Tensor bytes = codec_.decode(seen.latents);
+  if (const auto n = int64_t(seen.motions.size()); bytes.size(0) == 1 && n > 1) {
+    const std::vector<uint8_t> one = bytes.to_vector<uint8_t>();
+    std::vector<uint8_t> all;
+    for (int64_t i = 0; i < n; i++) all.insert(all.end(), one.begin(), one.end());
+    bytes = runtime_.from(all, {n, bytes.size(1), bytes.size(2), bytes.size(3)});
+  }
+  return sim::moved_on_level_road(runtime_, evaluate(runtime_, ImageToFloat{}, bytes), cameras, seen.motions);
 }
 
-void Forecaster::add_to(LatentLog& l) const {
-  if (!level_road_ || !l.forecasts.empty()) return;
-  constexpr int64_t kFramesAtATime = 16;
-  const DrivingLog& log = *l.log;
-  const int64_t frames = log.frame_count(), step = frames_to_5_hz(log), c = Tokenizer::kChannels,
-                h = log.camera.height / Tokenizer::kReduction, w = log.camera.width / Tokenizer::kReduction,
-                numbers = h * w * c;
-  CHECK(log.camera.height_m > 0, "{}: the height of its camera above the road is not known; accepted: --no-level-road",
-        log.where);
-  l.forecasts.resize(size_t(std::min(step, frames) * numbers));  // the first frames have none before them
-  for (int64_t first = step; first < frames; first += kFramesAtATime) {
-    const int64_t n = std::min(kFramesAtATime, frames - first);
-    std::vector<Pose> motions;
-    for (int64_t f = first; f < first + n; f++)
-      motions.push_back(relative(log.pose_at(log.frame_times_s[size_t(f - step)]), log.pose_at(log.frame_times_s[size_t(f)])));
-    const auto from = l.latents.begin() + (first - step) * numbers;
-    const Tensor before = runtime_.from(std::vector<float>(from, from + n * numbers), {n, h, w, c});
-    const std::vector<float> made = (*this)(before, std::vector<CameraModel>(size_t(n), log.camera), motions).floats();
-    l.forecasts.insert(l.forecasts.end(), made.begin(), made.end());
-  }
+Tensor Forecaster::operator()(const Seen& last, const Seen& anchor, std::span<const CameraModel> cameras) const {
+  if (!level_road_) return last.latents;
+  const Tensor by_last = moved(last, cameras).image;
+  if (!anchor.latents) return codec_.latents(by_last);
+  const sim::MovedImage by_anchor = moved(anchor, cameras);
+  std::vector<float> rest = by_anchor.road.floats();
+  for (float& share : rest) share = 1 - share;
+  const int64_t n = by_last.size(0), h = by_last.size(1), w = by_last.size(2);
+  Tape tape(runtime_, {.gradients = false});
+  const Tensor near = tape.apply(Mul{}, by_anchor.image, by_anchor.road.reshape({n, h, w, 1})),
+               far = tape.apply(Mul{}, by_last, runtime_.from(rest, {n, h, w, 1}));
+  return codec_.latents(tape.apply(Add{}, near, far));
 }
 
 }  // namespace dr

@@ -1,12 +1,14 @@
 #pragma once
-// Forecasts: what the frame before a frame says about it, as latents. It is what a world model begins from, beside its
-// noise, and with `residual` what it corrects (model/world_model.h).
+// Forecasts: what is known of a frame before a network generates it, as latents. It is what a world model begins from,
+// beside its noise, and with `residual` what it corrects (model/world_model.h).
 //
 //   the last frame     the latent before, as it is
-//   level road         the picture of it, moved by the vehicle's motion over a level road (sim/reprojection/level_road.h)
+//   level road         the picture of it, moved by the vehicle's motion over a level road (sim/reprojection/level_road.h);
+//                      of road that the first anchor shows, the anchor's picture, which was taken from nearer
 
 #include <span>
 
+#include "sim/reprojection/level_road.h"
 #include "train/latent_codec.h"
 
 namespace dr {
@@ -16,13 +18,19 @@ class Forecaster {
   Forecaster(Runtime& runtime, const LatentCodec& codec, bool level_road)
       : runtime_(runtime), codec_(codec), level_road_(level_road) {}
 
-  // latents (N,h,w,c) of frames from these cameras; motions: of each vehicle, from there to the pose that is forecast,
-  // in its own axes. (N,h,w,c). Throws where the level road needs a camera's height and it is not known.
-  Tensor operator()(const Tensor& latents, std::span<const CameraModel> cameras, std::span<const Pose> motions) const;
-  // Of all frames of the log, each from the one 0.2 s before it; what is there already stays.
-  void add_to(LatentLog& log) const;
+  // Frames, (N,h,w,c) or one for all, and N poses that are forecast, each seen from its frame's.
+  struct Seen {
+    Tensor latents;
+    std::vector<Pose> motions;
+  };
+  // (N,h,w,c) from the frames before, the anchors or none, and the cameras of all of them. Throws where the level road
+  // needs a camera's height and it is not known.
+  Tensor operator()(const Seen& last, const Seen& anchor, std::span<const CameraModel> cameras) const;
+  bool level_road() const { return level_road_; }
 
  private:
+  sim::MovedImage moved(const Seen& seen, std::span<const CameraModel> cameras) const;
+
   Runtime& runtime_;
   const LatentCodec& codec_;
   bool level_road_;

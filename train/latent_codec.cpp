@@ -20,7 +20,7 @@ std::vector<LatentLog> LatentCodec::encode(const Logs& logs, const DataSettings&
   std::vector<LatentLog> list;
   for (size_t i = 0; i < logs.size(); i++) {
     const std::string stored = data.frames.empty() && i < paths.size() ? latents_path(paths[i]) : "";
-    LatentLog l{logs[i], {}, {}};
+    LatentLog l{logs[i], {}};
     if (!tokenizer_.tokenizer) {
       l.latents = thumbnails(*logs[i]);
     } else if (!stored.empty() && std::filesystem::exists(stored)) {

@@ -12,16 +12,10 @@
 
 namespace dr {
 
-// A log with the latents of its frames, (T,h,w,c) f32, and their forecasts (train/forecast.h); none: each is the latent
-// 0.2 s before.
+// A log with the latents of its frames, (T,h,w,c) f32.
 struct LatentLog {
   std::shared_ptr<const DrivingLog> log;
-  std::vector<float> latents, forecasts;
-
-  // Of frame f >= step: (h,w,c) of `numbers`.
-  const float* forecast(int64_t f, int64_t step, int64_t numbers) const {
-    return forecasts.empty() ? latents.data() + (f - step) * numbers : forecasts.data() + f * numbers;
-  }
+  std::vector<float> latents;
 };
 
 const Fields<TokenizerConfig>& tokenizer_fields();

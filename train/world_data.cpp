@@ -59,9 +59,9 @@ FramePose frame_pose(const Pose& motion, const Pose& place) {
   return p;
 }
 
-WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldModelConfig& config,
-                     const WorldObjectiveSettings& settings, uint64_t seed)
-    : runtime_(runtime), logs_(std::move(logs)), config_(config), settings_(settings), seed_(seed) {
+WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const Forecaster& forecaster,
+                     const WorldModelConfig& config, const WorldObjectiveSettings& settings, uint64_t seed)
+    : runtime_(runtime), logs_(std::move(logs)), forecaster_(forecaster), config_(config), settings_(settings), seed_(seed) {
   CHECK(settings.sequence + config.anchors <= settings.window_frames,
         "world model: a sequence of {} frames and {} anchors do not fit into {} frames", settings.sequence, config.anchors,
         settings.window_frames);
@@ -70,8 +70,8 @@ WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldM
   for (const LatentLog& l : logs_) {
     CHECK(int64_t(l.latents.size()) == l.log->frame_count() * n, "{}: {} latents for {} frames of {}", l.log->where,
           l.latents.size(), l.log->frame_count(), n);
-    CHECK(l.forecasts.size() == (config.level_road ? l.latents.size() : 0), "{}: {} forecasts for {} frames of {}",
-          l.log->where, l.forecasts.size(), l.log->frame_count(), n);
+    CHECK(!config.level_road || l.log->camera.height_m > 0,
+          "{}: the height of its camera above the road is not known; accepted: --no-level-road", l.log->where);
     plain.push_back(l.log);
   }
   loader_ = std::make_unique<Loader>(plain, LoaderSettings{.frames = int(settings.sequence), .anchors = int(config.anchors),
@@ -80,26 +80,63 @@ WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldM
   gain_ = config.residual ? measured_gain() : std::vector<float>(size_t(n), 1.0f);
 }
 
+// Frame f of a sequence, its anchors first, is this one of its log.
+int64_t WorldData::frame_of(const Window& w, int64_t f) const {
+  return w.first + (f < config_.anchors ? w.anchor + f : f - config_.anchors) * w.step;
+}
+
+// Of all frames of a sequence, (A+sequence,h,w,c). The first anchor and the first frame have none: zeros.
+std::vector<float> WorldData::forecasts(const Window& w) const {
+  const int64_t a = config_.anchors, numbers = config_.frame_numbers();
+  const LatentLog& l = logs_[size_t(w.log)];
+  const auto pose = [&](int64_t f) { return l.log->pose_at(l.log->frame_times_s[size_t(frame_of(w, f))]); };
+  std::vector<float> all;
+  const auto add = [&](int64_t first, int64_t end, bool anchored) {  // frames [first, end), of which the first has none
+    all.resize(size_t((first + 1) * numbers));
+    const auto latents_of = [&](int64_t f) { return l.latents.begin() + frame_of(w, f) * numbers; };
+    std::vector<float> last;
+    Forecaster::Seen before, ahead;
+    for (int64_t f = first + 1; f < end; f++) {
+      last.insert(last.end(), latents_of(f - 1), latents_of(f - 1) + numbers);
+      if (!forecaster_.level_road()) continue;
+      before.motions.push_back(relative(pose(f - 1), pose(f)));
+      if (anchored) ahead.motions.push_back(relative(pose(0), pose(f)));
+    }
+    const int64_t n = end - first - 1;
+    if (n <= 0) return;
+    const Sizes sizes{n, config_.rows, config_.columns, config_.latent_channels};
+    before.latents = runtime_.from(last, sizes);
+    if (anchored)
+      ahead.latents = runtime_.from(std::vector<float>(latents_of(0), latents_of(0) + numbers),
+                                    {1, config_.rows, config_.columns, config_.latent_channels});
+    const std::vector<float> made =
+        forecaster_(before, ahead, std::vector<CameraModel>(size_t(n), l.log->camera)).floats();
+    all.insert(all.end(), made.begin(), made.end());
+  };
+  if (a > 0) add(0, a, false);
+  add(a, a + settings_.sequence, a > 0);
+  return all;
+}
+
 std::vector<float> WorldData::measured_gain() const {
-  constexpr int64_t kFrames = 10000;
+  constexpr uint64_t kWindows = 256;
   constexpr double kSteadiest = 0.05;  // of the mean square: what hardly ever changes is not blown up without limit
-  const int64_t n = config_.frame_numbers(), step = loader_->window(0).step;
+  const int64_t a = config_.anchors, n = config_.frame_numbers();
   std::vector<double> squares(static_cast<size_t>(n));
-  int64_t frames = 0;
-  for (const LatentLog& l : logs_)
-    for (int64_t f = step; f < l.log->frame_count() && frames < kFrames; f += step, frames++) {
-      const float *is = l.latents.data() + f * n, *expected = l.forecast(f, step, n);
+  double frames = 0, sum = 0;
+  for (uint64_t k = 0; k < std::min(kWindows, windows()); k++) {
+    const Window w = loader_->window(k);
+    const std::vector<float> expected = forecasts(w);
+    for (int64_t f = a + 1; f < a + settings_.sequence; f++, frames++)
       for (int64_t i = 0; i < n; i++) {
-        const double d = double(is[i]) - double(expected[i]);
+        const double d = double(logs_[size_t(w.log)].latents[size_t(frame_of(w, f) * n + i)]) - double(expected[size_t(f * n + i)]);
         squares[size_t(i)] += d * d;
       }
-    }
-  double sum = 0;
+  }
   for (double s : squares) sum += s;
   CHECK(sum > 0, "world model: the frames of {} do not change", logs_[0].log->where);
   std::vector<float> gain;
-  for (double s : squares)
-    gain.push_back(float(std::sqrt((1 + kSteadiest) * double(frames) / (s + kSteadiest * sum / double(n)))));
+  for (double s : squares) gain.push_back(float(std::sqrt((1 + kSteadiest) * frames / (s + kSteadiest * sum / double(n)))));
   return gain;
 }
 
@@ -110,19 +147,15 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
   WorldBatch b;
   std::vector<float> clean(size_t(samples * (a + kept) * numbers * 2)), forecasts(size_t(samples * m * numbers)),
       x0(size_t(samples * m * numbers)), tau, plan(size_t(samples * kept * kPlanSize)), plan_weight(plan.size());
-  std::vector<float> seen(size_t((a + frames) * numbers)), forecast(seen.size());  // as the model sees them
+  std::vector<float> seen(size_t((a + frames) * numbers));  // as the model sees them
   for (int64_t i = 0; i < samples; i++) {
     const uint64_t sample = first_sample + uint64_t(i);
     const Window w = loader_->window(sample);
     const LatentLog& l = logs_[size_t(w.log)];
-    const auto frame_of = [&](int64_t f) { return w.first + (f < a ? w.anchor + f : f - a) * w.step; };
+    std::vector<float> forecast = this->forecasts(w);
     const auto index_of = [&](int64_t f) { return f < a ? w.anchor + f : f - a; };
-    for (int64_t f = 0; f < a + frames; f++) {
-      std::copy_n(l.latents.data() + frame_of(f) * numbers, numbers, seen.data() + f * numbers);
-      float* to = forecast.data() + f * numbers;
-      if (f == 0 || f == a) std::fill_n(to, numbers, 0.0f);
-      else std::copy_n(l.forecast(frame_of(f), w.step, numbers), numbers, to);
-    }
+    for (int64_t f = 0; f < a + frames; f++)
+      std::copy_n(l.latents.data() + frame_of(w, f) * numbers, numbers, seen.data() + f * numbers);
     const RandomStream choices{seed_, 0, kChoiceOp};
     const auto chance = [&](uint64_t number, double p) {
       return double(uniform_below_one(random_bits(choices, sample * 64 + number))) < p;
@@ -146,14 +179,14 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
       }
     }
     const double first_s = l.log->frame_times_s[size_t(w.first)];
-    const auto time_of = [&](int64_t f) { return l.log->frame_times_s[size_t(frame_of(f))]; };
+    const auto time_of = [&](int64_t f) { return l.log->frame_times_s[size_t(frame_of(w, f))]; };
     for (int64_t f = 0; f < a + kept; f++) b.conditions.add(frame_pose(*l.log, time_of(f), first_s), index_of(f), 0);
     for (int64_t t = 0; t < m; t++) {
       const int64_t f = a + frames - m + t;
       const float level = logit_normal(0, 1, normal(random_block({seed_, 0, kTauOp}, sample * 64 + uint64_t(t)), 0));
       tau.push_back(level);
       b.conditions.add(frame_pose(*l.log, time_of(f), first_s), index_of(f), level, chance(uint64_t(1 + t), s.pose_dropout));
-      const float* target = l.latents.data() + frame_of(f) * numbers;
+      const float* target = l.latents.data() + frame_of(w, f) * numbers;
       const float* expected = forecast.data() + f * numbers;
       float* to = x0.data() + (i * m + t) * numbers;
       std::copy_n(expected, numbers, forecasts.data() + (i * m + t) * numbers);

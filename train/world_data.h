@@ -6,7 +6,7 @@
 #include "model/world_model.h"
 #include "train/dataset.h"
 #include "train/fields.h"
-#include "train/latents.h"
+#include "train/forecast.h"
 #include "train/trainer.h"
 
 namespace dr {
@@ -39,7 +39,7 @@ struct WorldBatch {
 
 class WorldData {
  public:
-  WorldData(Runtime& runtime, std::vector<LatentLog> logs, const WorldModelConfig& config,
+  WorldData(Runtime& runtime, std::vector<LatentLog> logs, const Forecaster& forecaster, const WorldModelConfig& config,
             const WorldObjectiveSettings& settings, uint64_t seed);
 
   // (h,w,c): of the residual, so that it has unit variance at every place, over the logs; ones without residual.
@@ -54,10 +54,13 @@ class WorldData {
   Objective objective(const WorldModel& model, int64_t batch) const;
 
  private:
+  int64_t frame_of(const Window& w, int64_t f) const;
+  std::vector<float> forecasts(const Window& w) const;
   std::vector<float> measured_gain() const;
 
   Runtime& runtime_;
   std::vector<LatentLog> logs_;
+  Forecaster forecaster_;
   WorldModelConfig config_;
   WorldObjectiveSettings settings_;
   std::vector<float> gain_;

@@ -78,13 +78,17 @@ Films FilmMaker::forecast(const std::vector<RolloutStart>& starts, const std::ve
   Films films = empty(int64_t(tracks.at(0).size()), starts.size());
   for (size_t b = 0; b < starts.size(); b++) {
     const RolloutStart& s = starts[b];
-    const auto given = s.source->latents.begin() + s.frame(s.context - 1) * o.frame_numbers();
-    Tensor latents = runtime_.from(std::vector<float>(given, given + o.frame_numbers()),
-                                   {1, o.rows, o.columns, o.latent_channels});
+    const auto given = [&](int64_t index) {
+      const auto at = s.source->latents.begin() + s.frame(index) * o.frame_numbers();
+      return runtime_.from(std::vector<float>(at, at + o.frame_numbers()), {1, o.rows, o.columns, o.latent_channels});
+    };
+    const Tensor anchor = o.anchors > 0 ? given(s.anchor) : Tensor();
+    Tensor latents = given(s.context - 1);
     Pose at = s.pose(s.context - 1);
     for (const Pose& next : tracks[b]) {
-      const Pose motion = relative(std::exchange(at, next), next);
-      latents = forecaster_(latents, std::span(&s.log().camera, 1), std::span(&motion, 1));
+      Forecaster::Seen ahead{anchor, {}};
+      if (anchor) ahead.motions.push_back(relative(s.pose(s.anchor), next));
+      latents = forecaster_({latents, {relative(std::exchange(at, next), next)}}, ahead, std::span(&s.log().camera, 1));
       const Film frame = decode(latents);
       films.list[b].insert(films.list[b].end(), frame.begin(), frame.end());
     }
@@ -109,10 +113,7 @@ Films FilmMaker::reconstructed(const std::vector<RolloutStart>& starts, int64_t 
 std::vector<LatentLog> open_latent_logs(Runtime& runtime, const LoadedWorldModel& world, const LatentCodec& codec,
                                         DataSettings data, uint64_t seed) {
   data.width = world.notes.width, data.height = world.notes.height;
-  std::vector<LatentLog> logs = codec.encode(open_dataset(runtime, data, seed), data);
-  const Forecaster forecaster(runtime, codec, world.model->config().level_road);
-  for (LatentLog& l : logs) forecaster.add_to(l);
-  return logs;
+  return codec.encode(open_dataset(runtime, data, seed), data);
 }
 
 Image film_frame(const Films& films, size_t film, int64_t i) {

@@ -18,8 +18,8 @@ struct RolloutSettings {
   // Throws where `context` is neither cache nor recompute.
   SamplerSettings sampler(uint64_t seed) const;
   // The index of the first anchor behind `frames` generated frames: as far as asked for, or as fits.
-  int64_t first_anchor(const WorldModelConfig& config, int64_t frames) const {
-    return std::min(context_frames + frames - 1 + anchor_gap, kWindowFrames - config.anchors);
+  int64_t first_anchor(const WorldModelConfig& config, int64_t frames, int64_t gap) const {
+    return std::min(context_frames + frames - 1 + gap, kWindowFrames - config.anchors);
   }
 };
 
@@ -67,7 +67,7 @@ class FilmMaker {
   Forecaster forecaster_;
 };
 
-// Logs with their latents and forecasts at the size of a world model's frames.
+// Logs with their latents at the size of a world model's frames.
 std::vector<LatentLog> open_latent_logs(Runtime& runtime, const LoadedWorldModel& world, const LatentCodec& codec,
                                         DataSettings data, uint64_t seed);
 

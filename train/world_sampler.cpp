@@ -42,45 +42,66 @@ WorldSampler::WorldSampler(Runtime& runtime, const LoadedWorldModel& world, cons
           config.frame_numbers());
     cameras_.push_back(s.log().camera);
     first_.push_back(s.pose(0));
-    last_.push_back(s.pose(context - 1));
   }
+  const auto poses_at = [&](const std::function<int64_t(const RolloutStart&)>& index) {
+    std::vector<Pose> poses;
+    for (const RolloutStart& s : starts_) poses.push_back(s.pose(index(s)));
+    return poses;
+  };
+  const Tensor none = runtime.zeros(DType::f32, {batch(), config.rows, config.columns, config.latent_channels});
+  Frame before;
   for (int64_t a = 0; a < config.anchors; a++) {
-    const Frame f = given([&](const RolloutStart& s) { return s.anchor + a; }, a == 0);
+    const auto index = [&](const RolloutStart& s) { return s.anchor + a; };
+    Frame f = given(index);
+    const std::vector<Pose> poses = poses_at(index);
+    f.forecast = a == 0 ? none : forecast(before.latent, last_, poses, false);
     rollout_.add_anchor(f.latent, f.forecast, f.conditions);
+    if (a == 0) anchor_ = f.latent, anchor_at_ = poses;
+    before = f, last_ = poses;
   }
   for (int64_t k = 0; k < context; k++) {
-    frames_.push_back(given([&](const RolloutStart&) { return k; }, k == 0));
-    append(frames_.back());
+    const auto index = [&](const RolloutStart&) { return k; };
+    Frame f = given(index);
+    const std::vector<Pose> poses = poses_at(index);
+    f.forecast = k == 0 ? none : forecast(before.latent, last_, poses, true);
+    frames_.push_back(f);
+    append(f);
+    before = f, last_ = poses;
   }
   settled_ = frames_.size();
 }
 
-// The frames of the logs at an index. The first of a run is told of none before it.
-WorldSampler::Frame WorldSampler::given(const std::function<int64_t(const RolloutStart&)>& index, bool first) const {
+// The frames of the logs at an index, without a forecast.
+WorldSampler::Frame WorldSampler::given(const std::function<int64_t(const RolloutStart&)>& index) const {
   const WorldModelConfig& o = world_.model->config();
-  const int64_t numbers = o.frame_numbers();
-  std::vector<float> latents, forecasts;
+  std::vector<float> latents;
   Frame f;
   for (const RolloutStart& s : starts_) {
-    const float* at = s.source->latents.data() + s.frame(index(s)) * numbers;
-    latents.insert(latents.end(), at, at + numbers);
-    const float* expected = first ? nullptr : s.source->forecast(s.frame(index(s)), s.step, numbers);
-    if (expected) forecasts.insert(forecasts.end(), expected, expected + numbers);
+    const auto at = s.source->latents.begin() + s.frame(index(s)) * o.frame_numbers();
+    latents.insert(latents.end(), at, at + o.frame_numbers());
     f.conditions.add(frame_pose(s.log(), s.time_s(index(s)), s.time_s(0)), index(s), 0);
   }
-  forecasts.resize(latents.size());
-  const Sizes sizes{batch(), o.rows, o.columns, o.latent_channels};
-  f.latent = runtime_.from(latents, sizes), f.forecast = runtime_.from(forecasts, sizes);
+  f.latent = runtime_.from(latents, {batch(), o.rows, o.columns, o.latent_channels});
   return f;
+}
+
+Tensor WorldSampler::forecast(const Tensor& last, const std::vector<Pose>& from, const std::vector<Pose>& to,
+                              bool anchored) const {
+  Forecaster::Seen before{last, {}}, ahead;
+  if (anchored) ahead.latents = anchor_;
+  for (size_t b = 0; b < to.size(); b++) {
+    before.motions.push_back(relative(from[b], to[b]));
+    if (ahead.latents) ahead.motions.push_back(relative(anchor_at_[b], to[b]));
+  }
+  return forecaster_(before, ahead, cameras_);
 }
 
 // Of the frame that comes next, at these poses.
 Tensor WorldSampler::forecast(const std::vector<Pose>& poses) {
-  if (poses == forecast_at_) return forecast_;
-  std::vector<Pose> motions;
-  for (size_t b = 0; b < poses.size(); b++) motions.push_back(relative(last_[b], poses[b]));
-  forecast_ = forecaster_(frames_.back().latent, cameras_, motions);
-  forecast_at_ = poses;
+  if (poses != forecast_at_) {
+    forecast_ = forecast(frames_.back().latent, last_, poses, true);
+    forecast_at_ = poses;
+  }
   return forecast_;
 }
 

@@ -65,8 +65,9 @@ class WorldSampler {
     FrameConditions conditions;
   };
   int64_t batch() const { return int64_t(starts_.size()); }
-  Frame given(const std::function<int64_t(const RolloutStart&)>& index, bool first) const;
+  Frame given(const std::function<int64_t(const RolloutStart&)>& index) const;
   FrameConditions at(const std::vector<Pose>& poses) const;
+  Tensor forecast(const Tensor& last, const std::vector<Pose>& from, const std::vector<Pose>& to, bool anchored) const;
   Tensor forecast(const std::vector<Pose>& poses);
   void append(const Frame& frame);
   void settle();
@@ -82,6 +83,8 @@ class WorldSampler {
   size_t settled_ = 0;               // of them, those whose keys and values are there
   std::vector<Pose> first_, last_;   // of every rollout
   std::vector<CameraModel> cameras_;
+  Tensor anchor_;                    // the first one's latents
+  std::vector<Pose> anchor_at_;
   std::vector<Pose> forecast_at_;    // the poses that forecast_ was made for
   Tensor forecast_;
   Plans plan_;

@@ -20,10 +20,18 @@ inline constexpr double kRoadEndsM = 1000;
 // the end of one at 45 m comes nearer with every frame.
 inline constexpr double kThingsM = 45;
 
+inline constexpr double kCorridorM = 6, kAheadM = 40;
+
+struct MovedImage {
+  Tensor image;  // (N,H,W,3) f32
+  // (N,H,W) f32: 1 where the pixel looks at road that the old image shows, no further than kCorridorM to the side of
+  // its vehicle and kAheadM ahead: beyond stands what is upright. Else 0.
+  Tensor road;
+};
 // images (N,H,W,3) f32, each from its camera, of H x W pixels and a height above the road; motions: of each vehicle, the
-// new pose seen from the old one. (N,H,W,3) f32. Deterministic, independent of N. Throws where a camera's height is not
+// new pose seen from the old one. Deterministic, independent of N. Throws where a camera's height is not
 // known, or the numbers of images, cameras and motions differ.
-Tensor moved_on_level_road(Runtime& runtime, const Tensor& images, std::span<const CameraModel> cameras,
+MovedImage moved_on_level_road(Runtime& runtime, const Tensor& images, std::span<const CameraModel> cameras,
                            std::span<const Pose> motions);
 
 }  // namespace dr::sim

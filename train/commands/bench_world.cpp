@@ -41,13 +41,14 @@ std::shared_ptr<const DrivingLog> drive() {
 struct TrainingStep {
   Runtime& runtime;
   Parameters parameters{runtime};
+  LatentCodec codec;
   WorldModel model;
   WorldData data;
   Trainer trainer;
 
   TrainingStep(Runtime& r, bool many_targets, uint64_t seed)
-      : runtime(r), model(parameters, gpt_world_model()),
-        data(r, {latents(seed)}, model.config(),
+      : runtime(r), codec(r, ""), model(parameters, gpt_world_model()),
+        data(r, {latents(seed)}, Forecaster(r, codec, false), model.config(),
              {.sequence = kSequence, .many_targets = many_targets, .recompute = kRecompute}, seed),
         trainer(r, parameters, {.batch = 1, .lr = 1e-5, .average = 0}, seed, data.objective(model, 1)) {
     set_weights(parameters, seed);
@@ -57,7 +58,7 @@ struct TrainingStep {
     std::vector<float> v(size_t(log->frame_count() * gpt_world_model().frame_numbers()));
     const Sizes sizes{int64_t(v.size())};
     harness::fill(View(v.data(), DType::f32, sizes), normal(sizes), "world", "latents", seed);
-    return {log, std::move(v), {}};
+    return {log, std::move(v)};
   }
 };
 

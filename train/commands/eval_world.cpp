@@ -2,7 +2,8 @@
 //
 //   next frame    given the true frames before it and the anchors behind it
 //   sequential    rollouts that see their own frames, poses as driven
-//   deviation     rollouts whose poses leave the log's sideways, and what the pose network sees in them
+//   deviation     rollouts whose poses leave the log's sideways and that go on to the last anchor's time, as Goff et al.'s
+//                 do, and what the pose network sees in them
 // Each beside the last true frame held, beside that frame moved by the motion alone where the model begins from it, and
 // beside what the tokenizer leaves of the true frames.
 
@@ -67,15 +68,16 @@ double since(std::chrono::steady_clock::time_point t) {
 // ---- where rollouts begin ----
 
 // Up to `wanted` starts of rollouts of `frames` generated frames, evenly over all places in the logs where one fits and
-// the vehicle is no slower than `least_mps` on average.
+// the vehicle is no slower than `least_mps` on average. gap: frames from the last generated one to the first anchor.
 std::vector<RolloutStart> places(const std::vector<LatentLog>& logs, const WorldModelConfig& config,
-                                 const EvalSettings& s, int64_t frames, int64_t wanted, double least_mps) {
+                                 const EvalSettings& s, int64_t frames, int64_t wanted, int64_t gap,
+                                 double least_mps) {
   const auto [low, high] =
       parse_frames("--targets", s.targets).value_or(FrameInterval{0, std::numeric_limits<int64_t>::max()});
   const int64_t last = s.context_frames + frames - 1;  // index
-  const int64_t anchor = s.first_anchor(config, frames);
+  const int64_t anchor = s.first_anchor(config, frames, gap);
   std::vector<RolloutStart> all, chosen;
-  if (anchor <= last && config.anchors > 0) return chosen;
+  if (anchor + config.anchors <= last && config.anchors > 0) return chosen;
   const int64_t needed = config.anchors > 0 ? anchor + config.anchors : last + 1;
   for (const LatentLog& l : logs) {
     const int64_t step = frames_to_5_hz(*l.log);
@@ -153,7 +155,7 @@ class WorldEvaluation {
   }
 
   Compared next_frame() const {
-    const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, 1, s_.samples, 0);
+    const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, 1, s_.samples, s_.anchor_gap, 0);
     CHECK(!starts.empty(),
           "{}: no frame{} has {} frames at 5 Hz before it and {} anchors from {} frames on behind it; accepted: fewer "
           "--context-frames, a smaller --anchor-gap",
@@ -166,7 +168,7 @@ class WorldEvaluation {
   std::optional<Compared> sequential() const {
     if (s_.rollouts == 0) return {};
     for (int64_t frames = s_.rollout_frames; frames > 1; frames--) {
-      const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, frames, s_.rollouts, 0);
+      const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, frames, s_.rollouts, s_.anchor_gap, 0);
       if (!starts.empty()) return compared(starts, frames);
     }
     return {};
@@ -177,7 +179,8 @@ class WorldEvaluation {
     if (s_.deviations == 0) return {};
     constexpr double kLeastMps = 3;
     const std::vector<RolloutStart> starts =
-        places(logs_, world_.model->config(), s_, kDeviationFrames + kFreeFrames, s_.deviations, kLeastMps);
+        places(logs_, world_.model->config(), s_, kDeviationFrames + kFreeFrames, s_.deviations,
+               1 - world_.model->config().anchors, kLeastMps);
     if (starts.empty()) return {};
     const auto rolled = [&](double right_m) {
       std::vector<std::vector<Pose>> tracks;

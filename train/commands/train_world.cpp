@@ -14,12 +14,12 @@ namespace dr::cli {
 
 namespace {
 
-// The defaults are the preset `demo`: 2200 steps take some five minutes on two cores.
+// The defaults are the preset `demo`: 1700 steps take some five minutes on two cores.
 struct WorldSettings {
   DataSettings data{.wander = 0.35};
-  TrainerSettings trainer{.steps = 2200, .batch = 2, .lr = 1.5e-3, .beta2 = 0.95, .warmup = 50, .cosine_tail = 0.8,
+  TrainerSettings trainer{.steps = 1700, .batch = 2, .lr = 1.5e-3, .beta2 = 0.95, .warmup = 50, .cosine_tail = 0.8,
                           .average = 0.995, .save_every = 250};
-  WorldModelConfig network{.layers = 4, .channels = 192, .heads = 6, .anchors = 2, .level_road = true};
+  WorldModelConfig network{.layers = 4, .channels = 192, .heads = 6, .anchors = 5, .level_road = true};
   WorldObjectiveSettings objective{.sequence = 10, .noise_probability = 0.1, .noise_mean = -2};
 };
 
@@ -35,6 +35,7 @@ WorldSettings preset(const std::string& name) {
     s.objective.sequence = 5, s.objective.window_frames = 20;
   } else if (name == "kitti") {
     s.data.width = 192, s.data.height = 48;
+    n.anchors = 2;
     s.trainer.steps = 400;
     s.objective.sequence = 8, s.objective.window_frames = 20;
   } else if (name.starts_with("gpt")) {
@@ -93,10 +94,7 @@ int train_world(const TrainWorldOptions& o) {
   const auto start = std::chrono::steady_clock::now();
   const LatentCodec codec(runtime, o.tokenizer);
   const Logs logs = open_dataset(runtime, o.s.data, o.common.seed);
-  std::vector<LatentLog> latents = codec.encode(logs, o.s.data);
-  const Forecaster forecaster(runtime, codec, network.level_road);
-  for (LatentLog& l : latents) forecaster.add_to(l);
-  const WorldData data(runtime, std::move(latents), network, o.s.objective, o.common.seed);
+  const WorldData data(runtime, codec.encode(logs, o.s.data), Forecaster(runtime, codec, network.level_road), network, o.s.objective, o.common.seed);
   if (!o.common.quiet)
     std::printf("world: %zu logs, %llu windows, latents by %s (%.1f s); sequences of %lld anchors, %lld clean frames and %lld "
                 "noised ones, %lld tokens each\n",
