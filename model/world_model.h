@@ -4,8 +4,8 @@
 //
 //   sequence   [ A anchors | N clean frames | M noised copies of the last M clean frames ], S tokens each
 //   token      a patch of the frame's latent with a patch's width around it, beside the same of the frame's forecast: the
-//              latent before it, or, with `level_road`, what that becomes by the motion alone over a level road; zeros
-//              where there is no frame before. What moves by less than a patch is in the token itself
+//              latent before it, or, with `level_road`, what motion over a level road makes of it and of the first anchor;
+//              zeros where there is no frame before. What moves by less than a patch is in the token itself
 //   mask       kernels/attention/frame_mask.h: anchors see anchors up to their own; a clean frame the anchors, the
 //              `window` clean frames before it and itself; a noised copy the same and itself, never its clean original
 //   condition  per frame: its motion and place (pose_features.h), its index 0..49 in the ten seconds, tau, and whether

@@ -15,7 +15,7 @@ const Fields<WorldModelConfig>& world_model_fields() {
       {"hypotheses", &S::hypotheses, "of the plan", 1, 64},
       {"residual", &S::residual, "generate the change of the latent instead of the latent"},
       {"shared-modulation", &S::shared_modulation, "one map from the conditions for all blocks, a table in each"},
-      {"level-road", &S::level_road, "a frame is forecast from the one before it by its motion over a level road"},
+      {"level-road", &S::level_road, "a frame is forecast from the one before and the first anchor, by motion over a level road"},
   };
   return list;
 }

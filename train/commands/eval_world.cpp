@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <numeric>
 
 #include "io/file.h"
 #include "io/loader.h"
@@ -377,6 +378,15 @@ int eval_world(const EvalWorldOptions& o) {
       }
       result["deviation_measured_left_m"] = left.curve_m, result["deviation_measured_right_m"] = right.curve_m;
       result["measured_left_m"] = left.last_m, result["measured_right_m"] = right.last_m;
+      // Before the first anchor's time, what is seen is the model's own memory of the command.
+      const int64_t before = std::min(d->along.frames, d->starts[0].anchor - o.s.context_frames);
+      if (before >= kFreeFrames) {
+        const auto mean_of = [&](const std::vector<double>& curve) {
+          return std::accumulate(curve.begin() + (before - kFreeFrames), curve.begin() + before, 0.0) / double(kFreeFrames);
+        };
+        result["measured_left_before_anchors_m"] = mean_of(left.curve_m);
+        result["measured_right_before_anchors_m"] = mean_of(right.curve_m);
+      }
       result["pose_net_slope_on_true_renders"] = slope;
       result["deviations"] = d->starts.size(), result["deviation_anchor_index"] = d->starts[0].anchor;
       std::printf(
@@ -384,6 +394,10 @@ int eval_world(const EvalWorldOptions& o) {
           "ruler "
           "reads %.3f m per metre\n",
           d->starts.size(), o.s.deviation_m, left.last_m, right.last_m, slope);
+      if (result.contains("measured_left_before_anchors_m"))
+        std::printf("  in the five frames before the first anchor's time %+.3f and %+.3f m\n",
+                    result["measured_left_before_anchors_m"].get<double>(),
+                    result["measured_right_before_anchors_m"].get<double>());
       strips.push_back(evaluation.deviation_strip(*d));
     } else if (o.s.deviations > 0) {
       std::printf("no log has room for a deviation of %lld frames\n",

@@ -155,14 +155,16 @@ void add_deviation(Report& report, const std::string& folder, const json& e) {
   report.heading("Where it is told to go");
   report.paragraph(
       format("{} rollouts are told poses that leave the log's by {:.1f} m to a side over five seconds and stay there "
-             "for one more. No log "
-             "shows what they must show. A pose network reads the place in the lane in the last five frames, against "
+             "for one more, until the last anchor's time. No log "
+             "shows what they must show, but the anchors show the road that they end on. A pose network reads the place in the lane in the last five frames, against "
              "the same rollout along "
              "the log; in true renders of such a displacement it reads {:.2f} m for a metre.",
              number(e, "deviations"), commanded, number(e, "pose_net_slope_on_true_renders")));
-  report.table({"Metres to the right", "lrr", {"", "told", "read"},
-                {{"left", text(-commanded, 2), text(number(e, "measured_left_m"), 2)},
-                 {"right", text(commanded, 2), text(number(e, "measured_right_m"), 2)}}});
+  report.table({"Metres to the right", "lrrr", {"", "told", "read", "read in the five frames before the first anchor's time"},
+                {{"left", text(-commanded, 2), text(number(e, "measured_left_m"), 2),
+                  text(number(e, "measured_left_before_anchors_m"), 2)},
+                 {"right", text(commanded, 2), text(number(e, "measured_right_m"), 2),
+                  text(number(e, "measured_right_before_anchors_m"), 2)}}});
   const auto curve = [&](const std::string& name, const char* key) { return steps_of(name, numbers(e, key)); };
   std::vector<Series> curves = {
       curve("told, right", "deviation_commanded_right_m"), curve("read, right", "deviation_measured_right_m"),
