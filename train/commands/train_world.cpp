@@ -14,10 +14,10 @@ namespace dr::cli {
 
 namespace {
 
-// The defaults are the preset `demo`: 1700 steps take some five minutes on two cores.
+// The defaults are the preset `demo`: 1200 steps take some four minutes on two cores.
 struct WorldSettings {
   DataSettings data{.wander = 0.35};
-  TrainerSettings trainer{.steps = 1700, .batch = 2, .lr = 1.5e-3, .beta2 = 0.95, .warmup = 50, .cosine_tail = 0.8,
+  TrainerSettings trainer{.steps = 1200, .batch = 2, .lr = 1.5e-3, .beta2 = 0.95, .warmup = 50, .cosine_tail = 0.8,
                           .average = 0.995, .save_every = 250};
   WorldModelConfig network{.layers = 4, .channels = 192, .heads = 6, .anchors = 5, .level_road = true};
   WorldObjectiveSettings objective{.sequence = 10, .noise_probability = 0.1, .noise_mean = -2};
