@@ -359,8 +359,10 @@ TEST(TrainWorld, TheResidualHasUnitVarianceAtEveryPlace) {
     }
   }
   for (double& s : square) s /= frames, mean += s / double(numbers);
-  for (size_t i = 0; i < square.size(); i++)
-    EXPECT_NEAR(double(gain[i]) * double(gain[i]) * (square[i] + 0.05 * mean), 1.05, 1e-3) << i;
+  for (size_t i = 0; i < square.size(); i++) {
+    if (i % 4 == 3) EXPECT_EQ(gain[i], 1) << "thumbnails have three channels";
+    else EXPECT_NEAR(double(gain[i]) * double(gain[i]) * (square[i] + 0.05 * mean), 1.05, 1e-3) << i;
+  }
   EXPECT_GT(*std::max_element(square.begin(), square.end()), 3 * mean) << "places differ";
   DrivingLog unknown = *t.log().log;
   unknown.camera.height_m = 0;

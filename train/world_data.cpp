@@ -120,7 +120,8 @@ std::vector<float> WorldData::forecasts(const Window& w) const {
 
 std::vector<float> WorldData::measured_gain() const {
   constexpr uint64_t kWindows = 256;
-  constexpr double kSteadiest = 0.05;  // of the mean square: what hardly ever changes is not blown up without limit
+  // Of the mean square: what hardly ever changes is not blown up without limit. What never does is left as it is.
+  constexpr double kSteadiest = 0.05;
   const int64_t a = config_.anchors, n = config_.frame_numbers();
   std::vector<double> squares(static_cast<size_t>(n));
   double frames = 0, sum = 0;
@@ -136,7 +137,8 @@ std::vector<float> WorldData::measured_gain() const {
   for (double s : squares) sum += s;
   CHECK(sum > 0, "world model: the frames of {} do not change", logs_[0].log->where);
   std::vector<float> gain;
-  for (double s : squares) gain.push_back(float(std::sqrt((1 + kSteadiest) * frames / (s + kSteadiest * sum / double(n)))));
+  for (double s : squares)
+    gain.push_back(s > 0 ? float(std::sqrt((1 + kSteadiest) * frames / (s + kSteadiest * sum / double(n)))) : 1);
   return gain;
 }
 
