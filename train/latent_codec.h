@@ -20,12 +20,12 @@ class LatentCodec {
   // The latents of all frames of the logs that `data` opened; those that `encode` has left beside a log are read
   // instead.
   std::vector<LatentLog> encode(const Logs& logs, const DataSettings& data) const;
-  // (N,h,w,4) -> images in [-1, 1] (N,8h,8w,3) f32, and back
-  Tensor images(const Tensor& latents) const;
-  Tensor latents(const Tensor& images) const;
-  Tensor decode(const Tensor& latents) const;  // (N,8h,8w,3) u8
+  Tensor decode(const Tensor& latents) const;   // (N,h,w,4) -> (N,8h,8w,3) u8
+  Tensor latents(const Tensor& images) const;   // (N,8h,8w,3) f32 in [-1, 1] -> (N,h,w,4)
 
  private:
+  Tensor images(const Tensor& latents) const;  // (N,8h,8w,3) f32
+
   Runtime& runtime_;
   std::string path_;
   LoadedTokenizer tokenizer_;

@@ -1,7 +1,6 @@
 #include "train/world_films.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "io/text.h"
 
@@ -28,17 +27,30 @@ Film FilmMaker::decode(const Tensor& latents) const { return codec_.decode(laten
 
 Films FilmMaker::generated(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks,
                            const SamplerSettings& settings, int64_t batch) const {
+  return rolled(starts, tracks, settings, batch,
+                [](WorldSampler& sampler, const std::vector<Pose>& poses) { return sampler.generate(poses); });
+}
+
+Films FilmMaker::forecast(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks,
+                          int64_t batch) const {
+  return rolled(starts, tracks, {}, batch,
+                [](WorldSampler& sampler, const std::vector<Pose>& poses) { return sampler.forecast(poses); });
+}
+
+Films FilmMaker::rolled(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks,
+                        const SamplerSettings& settings, int64_t batch, const NextFrame& next) const {
   CHECK(!starts.empty() && starts.size() == tracks.size(), "films: {} rollouts on {} tracks", starts.size(),
         tracks.size());
   const auto frames = int64_t(tracks[0].size());
   Films films = empty(frames, starts.size());
   for (size_t first = 0; first < starts.size(); first += size_t(batch)) {
     const size_t n = std::min(size_t(batch), starts.size() - first), end = first + n;
-    WorldSampler sampler(runtime_, world_, forecaster_, settings, {starts.begin() + int64_t(first), starts.begin() + int64_t(end)});
+    WorldSampler sampler(runtime_, world_, forecaster_, settings,
+                         {starts.begin() + int64_t(first), starts.begin() + int64_t(end)});
     for (int64_t i = 0; i < frames; i++) {
       std::vector<Pose> poses;
       for (size_t b = first; b < end; b++) poses.push_back(tracks[b].at(size_t(i)));
-      const Tensor latents = sampler.generate(poses);
+      const Tensor latents = next(sampler, poses);
       const Film pictures = decode(latents);
       for (size_t b = 0; b < n; b++) {
         const auto from = pictures.begin() + int64_t(b) * films.frame_bytes();
@@ -69,29 +81,6 @@ Films FilmMaker::held(const std::vector<RolloutStart>& starts, int64_t frames) c
   for (Film& f : films.list) {
     const Film one = f;
     for (int64_t i = 1; i < frames; i++) f.insert(f.end(), one.begin(), one.end());
-  }
-  return films;
-}
-
-Films FilmMaker::forecast(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks) const {
-  const WorldModelConfig& o = world_.model->config();
-  Films films = empty(int64_t(tracks.at(0).size()), starts.size());
-  for (size_t b = 0; b < starts.size(); b++) {
-    const RolloutStart& s = starts[b];
-    const auto given = [&](int64_t index) {
-      const auto at = s.source->latents.begin() + s.frame(index) * o.frame_numbers();
-      return runtime_.from(std::vector<float>(at, at + o.frame_numbers()), {1, o.rows, o.columns, o.latent_channels});
-    };
-    const Tensor anchor = o.anchors > 0 ? given(s.anchor) : Tensor();
-    Tensor latents = given(s.context - 1);
-    Pose at = s.pose(s.context - 1);
-    for (const Pose& next : tracks[b]) {
-      Forecaster::Seen ahead{anchor, {}};
-      if (anchor) ahead.motions.push_back(relative(s.pose(s.anchor), next));
-      latents = forecaster_({latents, {relative(std::exchange(at, next), next)}}, ahead, std::span(&s.log().camera, 1));
-      const Film frame = decode(latents);
-      films.list[b].insert(films.list[b].end(), frame.begin(), frame.end());
-    }
   }
   return films;
 }

@@ -18,8 +18,8 @@ struct RolloutSettings {
   // Throws where `context` is neither cache nor recompute.
   SamplerSettings sampler(uint64_t seed) const;
   // The index of the first anchor behind `frames` generated frames: as far as asked for, or as fits.
-  int64_t first_anchor(const WorldModelConfig& config, int64_t frames, int64_t gap) const {
-    return std::min(context_frames + frames - 1 + gap, kWindowFrames - config.anchors);
+  int64_t first_anchor(const WorldModelConfig& config, int64_t frames) const {
+    return std::min(context_frames + frames - 1 + anchor_gap, kWindowFrames - config.anchors);
   }
 };
 
@@ -49,7 +49,8 @@ class FilmMaker {
   Films recorded(const std::vector<RolloutStart>& starts, int64_t frames) const;
   Films held(const std::vector<RolloutStart>& starts, int64_t frames) const;  // the last given frame again and again
   // The forecasts alone, from the last given frame on: what a network that generates nothing would show.
-  Films forecast(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks) const;
+  Films forecast(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks,
+                 int64_t batch) const;
   Films reconstructed(const std::vector<RolloutStart>& starts, int64_t frames) const;
 
   // (N,h,w,c) -> the bytes of N frames
@@ -59,6 +60,9 @@ class FilmMaker {
   int64_t width() const { return world_.notes.width; }
 
  private:
+  using NextFrame = std::function<Tensor(WorldSampler&, const std::vector<Pose>&)>;
+  Films rolled(const std::vector<RolloutStart>& starts, const std::vector<std::vector<Pose>>& tracks,
+               const SamplerSettings& settings, int64_t batch, const NextFrame& next) const;
   Films empty(int64_t frames, size_t films) const;
 
   Runtime& runtime_;

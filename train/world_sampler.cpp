@@ -41,32 +41,22 @@ WorldSampler::WorldSampler(Runtime& runtime, const LoadedWorldModel& world, cons
           "{}: {} latents for {} frames of {}", s.log().where, s.source->latents.size(), s.log().frame_count(),
           config.frame_numbers());
     cameras_.push_back(s.log().camera);
-    first_.push_back(s.pose(0));
   }
-  const auto poses_at = [&](const std::function<int64_t(const RolloutStart&)>& index) {
-    std::vector<Pose> poses;
-    for (const RolloutStart& s : starts_) poses.push_back(s.pose(index(s)));
-    return poses;
-  };
   const Tensor none = runtime.zeros(DType::f32, {batch(), config.rows, config.columns, config.latent_channels});
-  Frame before;
+  Frame last, first_anchor;  // anchors themselves are forecast without it
   for (int64_t a = 0; a < config.anchors; a++) {
-    const auto index = [&](const RolloutStart& s) { return s.anchor + a; };
-    Frame f = given(index);
-    const std::vector<Pose> poses = poses_at(index);
-    f.forecast = a == 0 ? none : forecast(before.latent, last_, poses, false);
+    Frame f = given([&](const RolloutStart& s) { return s.anchor + a; });
+    f.forecast = a == 0 ? none : forecast(last, f.poses);
     rollout_.add_anchor(f.latent, f.forecast, f.conditions);
-    if (a == 0) anchor_ = f.latent, anchor_at_ = poses;
-    before = f, last_ = poses;
+    last = std::move(f);
+    if (a == 0) first_anchor = last;
   }
+  anchor_ = std::move(first_anchor);
   for (int64_t k = 0; k < context; k++) {
-    const auto index = [&](const RolloutStart&) { return k; };
-    Frame f = given(index);
-    const std::vector<Pose> poses = poses_at(index);
-    f.forecast = k == 0 ? none : forecast(before.latent, last_, poses, true);
-    frames_.push_back(f);
+    Frame f = given([&](const RolloutStart&) { return k; });
+    f.forecast = k == 0 ? none : forecast(frames_.back(), f.poses);
     append(f);
-    before = f, last_ = poses;
+    frames_.push_back(std::move(f));
   }
   settled_ = frames_.size();
 }
@@ -77,41 +67,46 @@ WorldSampler::Frame WorldSampler::given(const std::function<int64_t(const Rollou
   std::vector<float> latents;
   Frame f;
   for (const RolloutStart& s : starts_) {
-    const auto at = s.source->latents.begin() + s.frame(index(s)) * o.frame_numbers();
+    const int64_t i = index(s);
+    const auto at = s.source->latents.begin() + s.frame(i) * o.frame_numbers();
     latents.insert(latents.end(), at, at + o.frame_numbers());
-    f.conditions.add(frame_pose(s.log(), s.time_s(index(s)), s.time_s(0)), index(s), 0);
+    f.conditions.add(frame_pose(s.log(), s.time_s(i), s.time_s(0)), i, 0);
+    f.poses.push_back(s.pose(i));
   }
   f.latent = runtime_.from(latents, {batch(), o.rows, o.columns, o.latent_channels});
   return f;
 }
 
-Tensor WorldSampler::forecast(const Tensor& last, const std::vector<Pose>& from, const std::vector<Pose>& to,
-                              bool anchored) const {
-  Forecaster::Seen before{last, {}}, ahead;
-  if (anchored) ahead.latents = anchor_;
-  for (size_t b = 0; b < to.size(); b++) {
-    before.motions.push_back(relative(from[b], to[b]));
-    if (ahead.latents) ahead.motions.push_back(relative(anchor_at_[b], to[b]));
+// From the frame before and the first anchor, where it is there already.
+Tensor WorldSampler::forecast(const Frame& before, const std::vector<Pose>& poses) const {
+  Forecaster::Seen last{before.latent, {}}, ahead{anchor_.latent, {}};
+  for (size_t b = 0; b < poses.size(); b++) {
+    last.motions.push_back(relative(before.poses[b], poses[b]));
+    if (ahead.latents) ahead.motions.push_back(relative(anchor_.poses[b], poses[b]));
   }
-  return forecaster_(before, ahead, cameras_);
+  return forecaster_(last, ahead, cameras_);
 }
 
-// Of the frame that comes next, at these poses.
 Tensor WorldSampler::forecast(const std::vector<Pose>& poses) {
+  expect_next(poses);
   if (poses != forecast_at_) {
-    forecast_ = forecast(frames_.back().latent, last_, poses, true);
+    forecast_ = forecast(frames_.back(), poses);
     forecast_at_ = poses;
   }
   return forecast_;
 }
 
-FrameConditions WorldSampler::at(const std::vector<Pose>& poses) const {
+void WorldSampler::expect_next(const std::vector<Pose>& poses) const {
   CHECK(poses.size() == starts_.size(), "world sampler: {} poses for {} rollouts", poses.size(), starts_.size());
   CHECK(index() < kWindowFrames, "world sampler: a rollout ends after {} frames, those that are given included",
         kWindowFrames);
+}
+
+FrameConditions WorldSampler::at(const std::vector<Pose>& poses) const {
+  expect_next(poses);
   FrameConditions c;
   for (size_t b = 0; b < starts_.size(); b++)
-    c.add(frame_pose(relative(last_[b], poses[b]), relative(first_[b], poses[b])), index(), 0);
+    c.add(frame_pose(relative(frames_.back().poses[b], poses[b]), relative(frames_[0].poses[b], poses[b])), index(), 0);
   return c;
 }
 
@@ -160,8 +155,7 @@ Tensor WorldSampler::generate(const std::vector<Pose>& poses) {
 }
 
 void WorldSampler::push(const Tensor& latents, const std::vector<Pose>& poses) {
-  frames_.push_back({latents, forecast(poses), at(poses)});
-  last_ = poses;
+  frames_.push_back({latents, forecast(poses), at(poses), poses});
   forecast_at_.clear();
 }
 
@@ -184,7 +178,7 @@ std::vector<Pose> WorldSampler::planned() {
       };
       return read(after - 1) + share * (read(after) - read(after - 1));
     };
-    next.push_back(last_[size_t(b)] *
+    next.push_back(frames_.back().poses[size_t(b)] *
                    pose_of_euler({number(0), number(1), number(2)}, {number(9), number(10), number(11)}));
   }
   return next;

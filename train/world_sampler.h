@@ -50,8 +50,9 @@ class WorldSampler {
                const SamplerSettings& settings, std::vector<RolloutStart> starts);
 
   int64_t index() const { return int64_t(frames_.size()); }  // of the frame that comes next
-  // The next frame of every rollout, taken at a pose of the log's world.
+  // The next frame of every rollout, taken at a pose of the log's world; and what is known of it before it is generated.
   Tensor generate(const std::vector<Pose>& poses);
+  Tensor forecast(const std::vector<Pose>& poses);
   void push(const Tensor& latents, const std::vector<Pose>& poses);
   // Where the likeliest guess of the last frame's plan sees the vehicle 0.2 s on. Needs settings.plan.
   std::vector<Pose> planned();
@@ -63,12 +64,13 @@ class WorldSampler {
   struct Frame {
     Tensor latent, forecast;
     FrameConditions conditions;
+    std::vector<Pose> poses;  // of every rollout
   };
   int64_t batch() const { return int64_t(starts_.size()); }
   Frame given(const std::function<int64_t(const RolloutStart&)>& index) const;
+  void expect_next(const std::vector<Pose>& poses) const;
   FrameConditions at(const std::vector<Pose>& poses) const;
-  Tensor forecast(const Tensor& last, const std::vector<Pose>& from, const std::vector<Pose>& to, bool anchored) const;
-  Tensor forecast(const std::vector<Pose>& poses);
+  Tensor forecast(const Frame& before, const std::vector<Pose>& poses) const;
   void append(const Frame& frame);
   void settle();
   Tensor noise() const;
@@ -81,10 +83,8 @@ class WorldSampler {
   WorldRollout rollout_;
   std::vector<Frame> frames_;        // all so far
   size_t settled_ = 0;               // of them, those whose keys and values are there
-  std::vector<Pose> first_, last_;   // of every rollout
+  Frame anchor_;                     // the first one
   std::vector<CameraModel> cameras_;
-  Tensor anchor_;                    // the first one's latents
-  std::vector<Pose> anchor_at_;
   std::vector<Pose> forecast_at_;    // the poses that forecast_ was made for
   Tensor forecast_;
   Plans plan_;

@@ -13,23 +13,26 @@ namespace {
 
 // Metres along the optical axis to what each pixel looks at, and whether that is road near to the old vehicle's path.
 void append_depth(const CameraModel& c, const Pose& motion, std::vector<float>& depth, std::vector<float>& road) {
-  const Matrix3 r = matrix_of(c.mount);
+  const Pose camera = motion * c.mount;  // in the old vehicle's frame
+  const Matrix3 r = matrix_of(c.mount), m = matrix_of(camera);
   for (int v = 0; v < c.height; v++)
     for (int u = 0; u < c.width; u++) {
       const double right = (u - c.cx) / c.fx, down = (v - c.cy) / c.fy;
       const double falls = r[6] + r[7] * right + r[8] * down;  // of the ray, per metre along the axis
       const bool down_there = falls * kRoadEndsM > c.height_m;
       depth.push_back(float(down_there ? c.height_m / falls : kThingsM));
-      const double ahead = double(depth.back());
-      const Vec3 at = (motion * c.mount * Pose{{ahead, ahead * right, ahead * down}, {1, 0, 0, 0}}).at;
-      road.push_back(down_there && at[0] > 0 && at[0] < kAheadM && std::fabs(at[1]) < kCorridorM);
+      const auto place = [&](size_t row) {  // of the point, along an axis of the old vehicle
+        return camera.at[row] + double(depth.back()) * (m[3 * row] + m[3 * row + 1] * right + m[3 * row + 2] * down);
+      };
+      const double ahead = place(0);
+      road.push_back(down_there && ahead > 0 && ahead < kAheadM && std::fabs(place(1)) < kCorridorM);
     }
 }
 
 }  // namespace
 
 MovedImage moved_on_level_road(Runtime& runtime, const Tensor& images, std::span<const CameraModel> cameras,
-                           std::span<const Pose> motions) {
+                               std::span<const Pose> motions) {
   const int64_t n = images.size(0), h = images.size(1), w = images.size(2);
   CHECK(int64_t(cameras.size()) == n && int64_t(motions.size()) == n, "level road: {} cameras and {} motions for {} images",
         cameras.size(), motions.size(), n);

@@ -13,13 +13,14 @@
 
 namespace dr::sim {
 
-inline constexpr double kRoadEndsM = 1000;
+inline constexpr double kRoadEndsM = 1000;  // along the optical axis
 // What buildings and trees are taken to be at. With the road ending there too, the mean PSNR of the next frame at 5 Hz was,
 // on 128 x 64 pixels of the built-in world's wide camera and 192 x 48 of KITTI: at 16 m 20.1 and 21.2 dB, 25 m 22.4 and
 // 22.8, 40 m 23.9 and 23.4, 50 m 23.9 and 23.3; the last frame held 19.0 and 18.1. But rollouts need a road that goes on:
 // the end of one at 45 m comes nearer with every frame.
 inline constexpr double kThingsM = 45;
 
+// What is road for sure: so far to either side of a vehicle, and so far ahead of it.
 inline constexpr double kCorridorM = 6, kAheadM = 40;
 
 struct MovedImage {
@@ -32,6 +33,6 @@ struct MovedImage {
 // new pose seen from the old one. Deterministic, independent of N. Throws where a camera's height is not
 // known, or the numbers of images, cameras and motions differ.
 MovedImage moved_on_level_road(Runtime& runtime, const Tensor& images, std::span<const CameraModel> cameras,
-                           std::span<const Pose> motions);
+                               std::span<const Pose> motions);
 
 }  // namespace dr::sim

@@ -69,14 +69,13 @@ double since(std::chrono::steady_clock::time_point t) {
 // ---- where rollouts begin ----
 
 // Up to `wanted` starts of rollouts of `frames` generated frames, evenly over all places in the logs where one fits and
-// the vehicle is no slower than `least_mps` on average. gap: frames from the last generated one to the first anchor.
+// the vehicle is no slower than `least_mps` on average.
 std::vector<RolloutStart> places(const std::vector<LatentLog>& logs, const WorldModelConfig& config,
-                                 const EvalSettings& s, int64_t frames, int64_t wanted, int64_t gap,
-                                 double least_mps) {
+                                 const EvalSettings& s, int64_t frames, int64_t wanted, double least_mps) {
   const auto [low, high] =
       parse_frames("--targets", s.targets).value_or(FrameInterval{0, std::numeric_limits<int64_t>::max()});
   const int64_t last = s.context_frames + frames - 1;  // index
-  const int64_t anchor = s.first_anchor(config, frames, gap);
+  const int64_t anchor = s.first_anchor(config, frames);
   std::vector<RolloutStart> all, chosen;
   if (anchor + config.anchors <= last && config.anchors > 0) return chosen;
   const int64_t needed = config.anchors > 0 ? anchor + config.anchors : last + 1;
@@ -149,14 +148,14 @@ class WorldEvaluation {
     c.likeliest = sampling_.temperature == 0
                       ? c.generated
                       : scorer_.compare(films_.generated(starts, tracks, likeliest, s_.batch), c.truth);
-    if (world_.model->config().level_road) c.forecast = scorer_.compare(films_.forecast(starts, tracks), c.truth);
+    if (world_.model->config().level_road) c.forecast = scorer_.compare(films_.forecast(starts, tracks, s_.batch), c.truth);
     c.held = scorer_.compare(c.last, c.truth);
     c.reconstructed = scorer_.compare(c.through_tokenizer, c.truth);
     return c;
   }
 
   Compared next_frame() const {
-    const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, 1, s_.samples, s_.anchor_gap, 0);
+    const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, 1, s_.samples, 0);
     CHECK(!starts.empty(),
           "{}: no frame{} has {} frames at 5 Hz before it and {} anchors from {} frames on behind it; accepted: fewer "
           "--context-frames, a smaller --anchor-gap",
@@ -169,7 +168,7 @@ class WorldEvaluation {
   std::optional<Compared> sequential() const {
     if (s_.rollouts == 0) return {};
     for (int64_t frames = s_.rollout_frames; frames > 1; frames--) {
-      const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, frames, s_.rollouts, s_.anchor_gap, 0);
+      const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), s_, frames, s_.rollouts, 0);
       if (!starts.empty()) return compared(starts, frames);
     }
     return {};
@@ -179,9 +178,10 @@ class WorldEvaluation {
   std::optional<Deviations> deviations() const {
     if (s_.deviations == 0) return {};
     constexpr double kLeastMps = 3;
-    const std::vector<RolloutStart> starts =
-        places(logs_, world_.model->config(), s_, kDeviationFrames + kFreeFrames, s_.deviations,
-               1 - world_.model->config().anchors, kLeastMps);
+    EvalSettings to_the_end = s_;  // the last generated frame is taken at the last anchor's time
+    to_the_end.anchor_gap = 1 - world_.model->config().anchors;
+    const std::vector<RolloutStart> starts = places(logs_, world_.model->config(), to_the_end,
+                                                    kDeviationFrames + kFreeFrames, s_.deviations, kLeastMps);
     if (starts.empty()) return {};
     const auto rolled = [&](double right_m) {
       std::vector<std::vector<Pose>> tracks;

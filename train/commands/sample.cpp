@@ -87,7 +87,7 @@ RolloutStart start_of(const LatentLog& source, const WorldModelConfig& config, c
         "--context-frames {} and --frames {}: with {} anchors a rollout has at most {} frames", s.context_frames,
         s.frames, config.anchors, kWindowFrames - config.anchors);
   const int64_t first = target - s.context_frames * step;
-  const int64_t anchor = s.first_anchor(config, s.frames, s.anchor_gap);
+  const int64_t anchor = s.first_anchor(config, s.frames);
   const RolloutStart start{&source, first, step, s.context_frames, anchor, 0};
   CHECK(first >= 0 && start.frame(config.anchors > 0 ? anchor + config.anchors - 1 : s.context_frames - 1) <
                           source.log->frame_count(),

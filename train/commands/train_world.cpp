@@ -94,7 +94,8 @@ int train_world(const TrainWorldOptions& o) {
   const auto start = std::chrono::steady_clock::now();
   const LatentCodec codec(runtime, o.tokenizer);
   const Logs logs = open_dataset(runtime, o.s.data, o.common.seed);
-  const WorldData data(runtime, codec.encode(logs, o.s.data), Forecaster(runtime, codec, network.level_road), network, o.s.objective, o.common.seed);
+  const WorldData data(runtime, codec.encode(logs, o.s.data), Forecaster(runtime, codec, network.level_road), network,
+                       o.s.objective, o.common.seed);
   if (!o.common.quiet)
     std::printf("world: %zu logs, %llu windows, latents by %s (%.1f s); sequences of %lld anchors, %lld clean frames and %lld "
                 "noised ones, %lld tokens each\n",
