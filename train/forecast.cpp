@@ -8,7 +8,7 @@ namespace dr {
 
 // As bytes in between: what a decoder says beyond black and white would grow from frame to frame.
 sim::MovedImage Forecaster::moved(const Seen& seen, std::span<const CameraModel> cameras) const {
-  Tensor bytes = codec_.decode(seen.latents);
+  Tensor bytes = seen.pictures ? seen.pictures : pictures(seen.latents);
   if (const auto n = int64_t(seen.motions.size()); bytes.size(0) == 1 && n > 1) {
     const std::vector<uint8_t> one = bytes.to_vector<uint8_t>();
     std::vector<uint8_t> all;
@@ -21,7 +21,7 @@ sim::MovedImage Forecaster::moved(const Seen& seen, std::span<const CameraModel>
 Tensor Forecaster::operator()(const Seen& last, const Seen& anchor, std::span<const CameraModel> cameras) const {
   if (!level_road_) return last.latents;
   const Tensor by_last = moved(last, cameras).image;
-  if (!anchor.latents) return codec_.latents(by_last);
+  if (anchor.motions.empty()) return codec_.latents(by_last);
   const sim::MovedImage by_anchor = moved(anchor, cameras);
   std::vector<float> rest = by_anchor.road.floats();
   for (float& share : rest) share = 1 - share;

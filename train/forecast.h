@@ -22,11 +22,13 @@ class Forecaster {
   struct Seen {
     Tensor latents;
     std::vector<Pose> motions;
+    Tensor pictures{};  // (N,H,W,3) u8: the latents decoded, by a caller who has them already
   };
   // (N,h,w,c) from the frames before, the anchors or none, and the cameras of all of them. Throws where the level road
   // needs a camera's height and it is not known.
   Tensor operator()(const Seen& last, const Seen& anchor, std::span<const CameraModel> cameras) const;
   bool level_road() const { return level_road_; }
+  Tensor pictures(const Tensor& latents) const { return codec_.decode(latents); }
 
  private:
   sim::MovedImage moved(const Seen& seen, std::span<const CameraModel> cameras) const;

@@ -74,6 +74,7 @@ WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const Foreca
           "{}: the height of its camera above the road is not known; accepted: --no-level-road", l.log->where);
     plain.push_back(l.log);
   }
+  known_.resize(logs_.size());
   loader_ = std::make_unique<Loader>(plain, LoaderSettings{.frames = int(settings.sequence), .anchors = int(config.anchors),
                                                            .window = int(settings.window_frames), .batch = 1, .rank = 0,
                                                            .ranks = 1, .prefetch = 0, .seed = seed});
@@ -85,36 +86,79 @@ int64_t WorldData::frame_of(const Window& w, int64_t f) const {
   return w.first + (f < config_.anchors ? w.anchor + f : f - config_.anchors) * w.step;
 }
 
+Tensor WorldData::latents_of(const LatentLog& l, std::span<const int64_t> frames) const {
+  const int64_t numbers = config_.frame_numbers();
+  std::vector<float> all;
+  for (const int64_t f : frames) all.insert(all.end(), l.latents.begin() + f * numbers, l.latents.begin() + (f + 1) * numbers);
+  return runtime_.from(all, {int64_t(frames.size()), config_.rows, config_.columns, config_.latent_channels});
+}
+
+// (N,H,W,3) u8 of frames of a log.
+Tensor WorldData::pictures_of(size_t log, std::span<const int64_t> frames) const {
+  const LatentLog& l = logs_[log];
+  std::vector<std::vector<uint8_t>>& known = known_[log].pictures;
+  known.resize(size_t(l.log->frame_count()));
+  std::vector<int64_t> missing;
+  for (const int64_t f : frames)
+    if (known[size_t(f)].empty()) missing.push_back(f);
+  Sizes sizes{0, config_.rows * Tokenizer::kReduction, config_.columns * Tokenizer::kReduction, 3};
+  if (!missing.empty()) {
+    const std::vector<uint8_t> made = forecaster_.pictures(latents_of(l, missing)).to_vector<uint8_t>();
+    const size_t bytes = made.size() / missing.size();
+    for (size_t i = 0; i < missing.size(); i++)
+      known[size_t(missing[i])].assign(made.begin() + ptrdiff_t(i * bytes), made.begin() + ptrdiff_t((i + 1) * bytes));
+  }
+  std::vector<uint8_t> all;
+  for (const int64_t f : frames) all.insert(all.end(), known[size_t(f)].begin(), known[size_t(f)].end());
+  sizes[0] = int64_t(frames.size());
+  return runtime_.from(all, sizes);
+}
+
+// (N,h,w,c): of frames of a log, each from the frame `step` before it and from an anchor or none.
+Tensor WorldData::forecast(size_t log, int64_t step, std::span<const int64_t> frames, std::optional<int64_t> anchor) const {
+  const LatentLog& l = logs_[log];
+  const auto pose = [&](int64_t f) { return l.log->pose_at(l.log->frame_times_s[size_t(f)]); };
+  std::vector<int64_t> last;
+  Forecaster::Seen before, ahead;
+  for (const int64_t f : frames) {
+    last.push_back(f - step);
+    before.motions.push_back(relative(pose(f - step), pose(f)));
+    if (anchor) ahead.motions.push_back(relative(pose(*anchor), pose(f)));
+  }
+  before.latents = latents_of(l, last);
+  if (forecaster_.level_road()) {
+    before.pictures = pictures_of(log, last);
+    if (anchor) ahead.pictures = pictures_of(log, {&*anchor, 1});
+  }
+  return forecaster_(before, ahead, std::vector<CameraModel>(frames.size(), l.log->camera));
+}
+
 // Of all frames of a sequence, (A+sequence,h,w,c). The first anchor and the first frame have none: zeros.
 std::vector<float> WorldData::forecasts(const Window& w) const {
   const int64_t a = config_.anchors, numbers = config_.frame_numbers();
-  const LatentLog& l = logs_[size_t(w.log)];
-  const auto pose = [&](int64_t f) { return l.log->pose_at(l.log->frame_times_s[size_t(frame_of(w, f))]); };
+  const size_t log = size_t(w.log);
   std::vector<float> all;
-  const auto add = [&](int64_t first, int64_t end, bool anchored) {  // frames [first, end), of which the first has none
-    all.resize(size_t((first + 1) * numbers));
-    const auto latents_of = [&](int64_t f) { return l.latents.begin() + frame_of(w, f) * numbers; };
-    std::vector<float> last;
-    Forecaster::Seen before, ahead;
-    for (int64_t f = first + 1; f < end; f++) {
-      last.insert(last.end(), latents_of(f - 1), latents_of(f - 1) + numbers);
-      if (!forecaster_.level_road()) continue;
-      before.motions.push_back(relative(pose(f - 1), pose(f)));
-      if (anchored) ahead.motions.push_back(relative(pose(0), pose(f)));
+  const auto add = [&](std::span<const float> latents) { all.insert(all.end(), latents.begin(), latents.end()); };
+  const std::vector<float> none(static_cast<size_t>(numbers));
+  if (a > 0) {  // the same whatever the sequence
+    std::vector<std::vector<float>>& known = known_[log].by_last;
+    known.resize(size_t(logs_[log].log->frame_count()));
+    std::vector<int64_t> missing;
+    for (int64_t f = 1; f < a; f++)
+      if (known[size_t(frame_of(w, f))].empty()) missing.push_back(frame_of(w, f));
+    if (!missing.empty()) {
+      const std::vector<float> made = forecast(log, w.step, missing, {}).floats();
+      for (size_t i = 0; i < missing.size(); i++)
+        known[size_t(missing[i])].assign(made.begin() + ptrdiff_t(i) * numbers, made.begin() + ptrdiff_t(i + 1) * numbers);
     }
-    const int64_t n = end - first - 1;
-    if (n <= 0) return;
-    const Sizes sizes{n, config_.rows, config_.columns, config_.latent_channels};
-    before.latents = runtime_.from(last, sizes);
-    if (anchored)
-      ahead.latents = runtime_.from(std::vector<float>(latents_of(0), latents_of(0) + numbers),
-                                    {1, config_.rows, config_.columns, config_.latent_channels});
-    const std::vector<float> made =
-        forecaster_(before, ahead, std::vector<CameraModel>(size_t(n), l.log->camera)).floats();
-    all.insert(all.end(), made.begin(), made.end());
-  };
-  if (a > 0) add(0, a, false);
-  add(a, a + settings_.sequence, a > 0);
+    add(none);
+    for (int64_t f = 1; f < a; f++) add(known[size_t(frame_of(w, f))]);
+  }
+  std::vector<int64_t> frames;
+  for (int64_t f = a + 1; f < a + settings_.sequence; f++) frames.push_back(frame_of(w, f));
+  add(none);
+  if (!frames.empty())
+    add(forecast(log, w.step, frames, a > 0 ? std::optional(frame_of(w, 0)) : std::nullopt).floats());
   return all;
 }
 

@@ -2,6 +2,8 @@
 // What a world model learns from: sequences of latents with their poses, some of them noised, as the objective wants them.
 // Sample g of a run is a pure function of (logs, settings, seed, g).
 
+#include <optional>
+
 #include "io/loader.h"
 #include "model/world_model.h"
 #include "train/dataset.h"
@@ -54,12 +56,21 @@ class WorldData {
   Objective objective(const WorldModel& model, int64_t batch) const;
 
  private:
+  // What forecasts take of a log's frames over and over, by frame; made when it is first asked for.
+  struct Known {
+    std::vector<std::vector<uint8_t>> pictures;  // (H,W,3), its latents decoded
+    std::vector<std::vector<float>> by_last;     // (h,w,c), forecast from the frame before alone
+  };
   int64_t frame_of(const Window& w, int64_t f) const;
+  Tensor latents_of(const LatentLog& l, std::span<const int64_t> frames) const;
+  Tensor pictures_of(size_t log, std::span<const int64_t> frames) const;
+  Tensor forecast(size_t log, int64_t step, std::span<const int64_t> frames, std::optional<int64_t> anchor) const;
   std::vector<float> forecasts(const Window& w) const;
   std::vector<float> measured_gain() const;
 
   Runtime& runtime_;
   std::vector<LatentLog> logs_;
+  mutable std::vector<Known> known_;  // by log
   Forecaster forecaster_;
   WorldModelConfig config_;
   WorldObjectiveSettings settings_;
