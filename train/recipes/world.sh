@@ -19,9 +19,9 @@ case $recipe in
     evaluation=(--samples 64 --rollouts 8 --deviations 16)
     ;;
   reproduce)
-    drives=150 tokenizer=(--steps 16000) pose=(--steps 1500)
-    world=(--steps 9000 --layers 6 --channels 256 --heads 8 --average 0.999)
-    kitti_tokenizer=(--steps 2000) kitti_world=(--steps 1500)
+    drives=150 tokenizer=(--steps 12000) pose=(--steps 1500)
+    world=(--steps 7000 --layers 6 --channels 256 --heads 8 --average 0.999)
+    kitti_tokenizer=(--steps 1500) kitti_world=(--steps 1000)
     evaluation=(--samples 192 --rollouts 32 --deviations 32)
     ;;
   *)
