@@ -15,7 +15,7 @@ dr="$(dirname "$0")/../../build/dreamroad"
 case $recipe in
   demo)
     rm -rf "$out"
-    drives=50 tokenizer=(--steps 5500) pose=(--steps 850) world=() kitti_tokenizer=(--steps 800) kitti_world=()
+    drives=50 tokenizer=(--steps 5500) pose=(--steps 850) world=() kitti_tokenizer=(--steps 600) kitti_world=(--steps 300)
     evaluation=(--samples 64 --rollouts 8 --deviations 16)
     ;;
   reproduce)
