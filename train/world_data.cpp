@@ -23,6 +23,23 @@ float logit_normal(double mean, double deviation, float z) {
   return 1 / (1 + canonical::exp(-t));
 }
 
+// What is known of `frames`, one after the other; of those not known yet make(frames) gives it, equally much of each.
+template <class T, class Make>
+std::vector<T> made_once(std::vector<std::vector<T>>& known, std::span<const int64_t> frames, Make&& make) {
+  std::vector<int64_t> missing;
+  for (const int64_t f : frames)
+    if (known[size_t(f)].empty()) missing.push_back(f);
+  if (!missing.empty()) {
+    const std::vector<T> made = make(std::span<const int64_t>(missing));
+    const size_t each = made.size() / missing.size();
+    for (size_t i = 0; i < missing.size(); i++)
+      known[size_t(missing[i])].assign(made.begin() + ptrdiff_t(i * each), made.begin() + ptrdiff_t((i + 1) * each));
+  }
+  std::vector<T> all;
+  for (const int64_t f : frames) all.insert(all.end(), known[size_t(f)].begin(), known[size_t(f)].end());
+  return all;
+}
+
 }  // namespace
 
 const Fields<WorldObjectiveSettings>& world_objective_fields() {
@@ -73,8 +90,9 @@ WorldData::WorldData(Runtime& runtime, std::vector<LatentLog> logs, const Foreca
     CHECK(!config.level_road || l.log->camera.height_m > 0,
           "{}: the height of its camera above the road is not known; accepted: --no-level-road", l.log->where);
     plain.push_back(l.log);
+    Known& known = known_.emplace_back();
+    known.pictures.resize(size_t(l.log->frame_count())), known.by_last.resize(size_t(l.log->frame_count()));
   }
-  known_.resize(logs_.size());
   loader_ = std::make_unique<Loader>(plain, LoaderSettings{.frames = int(settings.sequence), .anchors = int(config.anchors),
                                                            .window = int(settings.window_frames), .batch = 1, .rank = 0,
                                                            .ranks = 1, .prefetch = 0, .seed = seed});
@@ -86,38 +104,29 @@ int64_t WorldData::frame_of(const Window& w, int64_t f) const {
   return w.first + (f < config_.anchors ? w.anchor + f : f - config_.anchors) * w.step;
 }
 
-Tensor WorldData::latents_of(const LatentLog& l, std::span<const int64_t> frames) const {
+// (N,h,w,c) of frames of a log.
+Tensor WorldData::latents_of(size_t log, std::span<const int64_t> frames) const {
   const int64_t numbers = config_.frame_numbers();
+  const auto begin = logs_[log].latents.begin();
   std::vector<float> all;
-  for (const int64_t f : frames) all.insert(all.end(), l.latents.begin() + f * numbers, l.latents.begin() + (f + 1) * numbers);
+  for (const int64_t f : frames) all.insert(all.end(), begin + f * numbers, begin + (f + 1) * numbers);
   return runtime_.from(all, {int64_t(frames.size()), config_.rows, config_.columns, config_.latent_channels});
 }
 
 // (N,H,W,3) u8 of frames of a log.
 Tensor WorldData::pictures_of(size_t log, std::span<const int64_t> frames) const {
-  const LatentLog& l = logs_[log];
-  std::vector<std::vector<uint8_t>>& known = known_[log].pictures;
-  known.resize(size_t(l.log->frame_count()));
-  std::vector<int64_t> missing;
-  for (const int64_t f : frames)
-    if (known[size_t(f)].empty()) missing.push_back(f);
-  Sizes sizes{0, config_.rows * Tokenizer::kReduction, config_.columns * Tokenizer::kReduction, 3};
-  if (!missing.empty()) {
-    const std::vector<uint8_t> made = forecaster_.pictures(latents_of(l, missing)).to_vector<uint8_t>();
-    const size_t bytes = made.size() / missing.size();
-    for (size_t i = 0; i < missing.size(); i++)
-      known[size_t(missing[i])].assign(made.begin() + ptrdiff_t(i * bytes), made.begin() + ptrdiff_t((i + 1) * bytes));
-  }
-  std::vector<uint8_t> all;
-  for (const int64_t f : frames) all.insert(all.end(), known[size_t(f)].begin(), known[size_t(f)].end());
-  sizes[0] = int64_t(frames.size());
-  return runtime_.from(all, sizes);
+  const std::vector<uint8_t> all = made_once(known_[log].pictures, frames, [&](std::span<const int64_t> missing) {
+    return forecaster_.pictures(latents_of(log, missing)).to_vector<uint8_t>();
+  });
+  constexpr int64_t r = Tokenizer::kReduction;
+  return runtime_.from(all, {int64_t(frames.size()), config_.rows * r, config_.columns * r, 3});
 }
 
 // (N,h,w,c): of frames of a log, each from the frame `step` before it and from an anchor or none.
-Tensor WorldData::forecast(size_t log, int64_t step, std::span<const int64_t> frames, std::optional<int64_t> anchor) const {
-  const LatentLog& l = logs_[log];
-  const auto pose = [&](int64_t f) { return l.log->pose_at(l.log->frame_times_s[size_t(f)]); };
+std::vector<float> WorldData::forecast(size_t log, int64_t step, std::span<const int64_t> frames,
+                                       std::optional<int64_t> anchor) const {
+  const DrivingLog& l = *logs_[log].log;
+  const auto pose = [&](int64_t f) { return l.pose_at(l.frame_times_s[size_t(f)]); };
   std::vector<int64_t> last;
   Forecaster::Seen before, ahead;
   for (const int64_t f : frames) {
@@ -125,40 +134,34 @@ Tensor WorldData::forecast(size_t log, int64_t step, std::span<const int64_t> fr
     before.motions.push_back(relative(pose(f - step), pose(f)));
     if (anchor) ahead.motions.push_back(relative(pose(*anchor), pose(f)));
   }
-  before.latents = latents_of(l, last);
   if (forecaster_.level_road()) {
     before.pictures = pictures_of(log, last);
     if (anchor) ahead.pictures = pictures_of(log, {&*anchor, 1});
+  } else {
+    before.latents = latents_of(log, last);
   }
-  return forecaster_(before, ahead, std::vector<CameraModel>(frames.size(), l.log->camera));
+  return forecaster_(before, ahead, std::vector<CameraModel>(frames.size(), l.camera)).floats();
 }
 
 // Of all frames of a sequence, (A+sequence,h,w,c). The first anchor and the first frame have none: zeros.
 std::vector<float> WorldData::forecasts(const Window& w) const {
-  const int64_t a = config_.anchors, numbers = config_.frame_numbers();
+  const int64_t a = config_.anchors;
   const size_t log = size_t(w.log);
+  const auto frames = [&](int64_t begin, int64_t end) {
+    std::vector<int64_t> list;
+    for (int64_t f = begin; f < end; f++) list.push_back(frame_of(w, f));
+    return list;
+  };
+  const std::vector<float> none(static_cast<size_t>(config_.frame_numbers()));
   std::vector<float> all;
-  const auto add = [&](std::span<const float> latents) { all.insert(all.end(), latents.begin(), latents.end()); };
-  const std::vector<float> none(static_cast<size_t>(numbers));
+  const auto add = [&](const std::vector<float>& latents) { all.insert(all.end(), latents.begin(), latents.end()); };
   if (a > 0) {  // the same whatever the sequence
-    std::vector<std::vector<float>>& known = known_[log].by_last;
-    known.resize(size_t(logs_[log].log->frame_count()));
-    std::vector<int64_t> missing;
-    for (int64_t f = 1; f < a; f++)
-      if (known[size_t(frame_of(w, f))].empty()) missing.push_back(frame_of(w, f));
-    if (!missing.empty()) {
-      const std::vector<float> made = forecast(log, w.step, missing, {}).floats();
-      for (size_t i = 0; i < missing.size(); i++)
-        known[size_t(missing[i])].assign(made.begin() + ptrdiff_t(i) * numbers, made.begin() + ptrdiff_t(i + 1) * numbers);
-    }
     add(none);
-    for (int64_t f = 1; f < a; f++) add(known[size_t(frame_of(w, f))]);
+    add(made_once(known_[log].by_last, frames(1, a),
+                  [&](std::span<const int64_t> missing) { return forecast(log, w.step, missing, {}); }));
   }
-  std::vector<int64_t> frames;
-  for (int64_t f = a + 1; f < a + settings_.sequence; f++) frames.push_back(frame_of(w, f));
   add(none);
-  if (!frames.empty())
-    add(forecast(log, w.step, frames, a > 0 ? std::optional(frame_of(w, 0)) : std::nullopt).floats());
+  add(forecast(log, w.step, frames(a + 1, a + settings_.sequence), a > 0 ? std::optional(frame_of(w, 0)) : std::nullopt));
   return all;
 }
 

@@ -62,9 +62,10 @@ class WorldData {
     std::vector<std::vector<float>> by_last;     // (h,w,c), forecast from the frame before alone
   };
   int64_t frame_of(const Window& w, int64_t f) const;
-  Tensor latents_of(const LatentLog& l, std::span<const int64_t> frames) const;
+  Tensor latents_of(size_t log, std::span<const int64_t> frames) const;
   Tensor pictures_of(size_t log, std::span<const int64_t> frames) const;
-  Tensor forecast(size_t log, int64_t step, std::span<const int64_t> frames, std::optional<int64_t> anchor) const;
+  std::vector<float> forecast(size_t log, int64_t step, std::span<const int64_t> frames,
+                              std::optional<int64_t> anchor) const;
   std::vector<float> forecasts(const Window& w) const;
   std::vector<float> measured_gain() const;
 

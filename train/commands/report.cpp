@@ -103,11 +103,10 @@ void add_evaluation(Report& report, const std::string& folder, const json& e) {
   const bool lpips = e.contains("next_frame_lpips");
   report.paragraph(
       format("{} frames of {} logs that the model was not trained on, each generated from {} true frames before it and "
-             "anchors that begin "
-             "{:.1f} s behind it. Forecast, where there is one: the last true frame, moved by the vehicle's motion over a level road, which the "
-             "model begins from. Held: the last true frame again. Tokenizer: the true frame, through its latents and "
-             "back, which no "
-             "prediction of latents can be expected to beat.",
+             "anchors that begin {:.1f} s behind it. Forecast, where there is one: the last true frame, moved by the "
+             "vehicle's motion over a level road, which the model begins from. Held: the last true frame again. "
+             "Tokenizer: the true frame, through its latents and back, which no prediction of latents can be expected to "
+             "beat.",
              number(e, "samples"), number(e, "logs"), number(e, "context_frames"),
              0.2 * number(e, "first_anchor_after_frames")));
   ReportTable table{"The next frame, means over frames", "lrrr", {"", "PSNR, dB", "SSIM", lpips ? "LPIPS" : ""}, {}};
@@ -155,10 +154,9 @@ void add_deviation(Report& report, const std::string& folder, const json& e) {
   report.heading("Where it is told to go");
   report.paragraph(
       format("{} rollouts are told poses that leave the log's by {:.1f} m to a side over five seconds and stay there "
-             "for one more, until the last anchor's time. No log "
-             "shows what they must show, but the anchors show the road that they end on. A pose network reads the place in the lane in the last five frames, against "
-             "the same rollout along "
-             "the log; in true renders of such a displacement it reads {:.2f} m for a metre.",
+             "for one more, until the last anchor's time. No log shows what they must show, but the anchors show the road "
+             "that they end on. A pose network reads the place in the lane in the last five frames, against the same "
+             "rollout along the log; in true renders of such a displacement it reads {:.2f} m for a metre.",
              number(e, "deviations"), commanded, number(e, "pose_net_slope_on_true_renders")));
   report.table({"Metres to the right", "lrrr", {"", "told", "read", "read in the five frames before the first anchor's time"},
                 {{"left", text(-commanded, 2), text(number(e, "measured_left_m"), 2),
