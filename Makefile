@@ -2,7 +2,7 @@
 
 # ---- what the build needs: every Debian package, once ----
 PACKAGES := g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libmpfr-dev libstb-dev libtomlplusplus-dev \
-  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev pkgconf
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev pkgconf libboost-context-dev
 FUZZ_PACKAGES := clang libclang-rt-dev# of `make fuzz` alone
 
 CONFIG ?= release
@@ -41,16 +41,20 @@ else
   TEST_ISAS := $(or $(ISAS),portable)
 endif
 ISAS ?= $(BEST_ISA)
+# A .cu is compiled once per device: by the C++ compiler for the emulator (simt), by nvcc for cuda, by hipcc for hip.
+DEVICES ?= simt
 # GCC 12 calls the undefined operand inside its own AVX-512 intrinsics "maybe uninitialized" (PR 105593), and warns of an
 # ABI that changes with the vector width although no vector crosses a translation unit.
 KERNEL_FLAGS := $(KERNEL_OPT) -Wno-psabi -Wno-maybe-uninitialized -Wno-uninitialized
 
 # FFmpeg is optional: without it io/video.cpp says so when it is asked for a video.
 FFMPEG_LIBS := $(shell pkg-config --libs libavformat libavcodec libavutil libswscale 2>/dev/null)
+LIBS := $(FFMPEG_LIBS) -lboost_context
 $(BUILD)/io/video.o build/fuzz/io/video.o: EXTRA := $(if $(FFMPEG_LIBS),-DDR_WITH_FFMPEG)
 
 # ---- sources ----
 KERNEL_SRC := $(shell find kernels tests -name '*_cpu.cpp' | sort)
+DEVICE_SRC := $(shell find kernels -name '*.cu' | sort)
 PLAIN_SRC  := $(filter-out kernels/dispatch.cpp, \
   $(shell find kernels runtime io model sim -name '*.cpp' ! -name '*_cpu.cpp' | sort))
 APP_SRC    := $(shell find train -name '*.cpp' | sort)
@@ -58,12 +62,13 @@ TEST_SRC   := $(filter-out tests/prove_math.cpp,$(shell find tests -maxdepth 1 -
 
 objects     = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 isa_objects = $(foreach isa,$(2),$(patsubst %.cpp,$(BUILD)/%.$(isa).o,$(1)))
-# The library with a list of instruction sets. kernels/dispatch.cpp alone is compiled for the list.
+device_objects = $(foreach device,$(1),$(patsubst %.cu,$(BUILD)/%.$(device).o,$(DEVICE_SRC)))
+# The library with a list of instruction sets and one of devices. kernels/dispatch.cpp alone is compiled for the lists.
 space       := $(subst ,, )
-library     = $(call objects,$(PLAIN_SRC)) $(BUILD)/kernels/dispatch.$(subst $(space),.,$(strip $(1))).o \
-  $(call isa_objects,$(filter kernels/%,$(KERNEL_SRC)),$(1))
-LIB_OBJ      := $(call library,$(ISAS))
-TEST_LIB_OBJ := $(call library,$(TEST_ISAS))
+library     = $(call objects,$(PLAIN_SRC)) $(BUILD)/kernels/dispatch.$(subst $(space),.,$(strip $(1) $(2))).o \
+  $(call isa_objects,$(filter kernels/%,$(KERNEL_SRC)),$(1)) $(call device_objects,$(2))
+LIB_OBJ      := $(call library,$(ISAS),$(DEVICES))
+TEST_LIB_OBJ := $(call library,$(TEST_ISAS),$(DEVICES))
 # The proof of the elementary functions covers the plain C++ body too: core/host_math.cpp is compiled from it.
 PROOF_ISAS   := $(sort $(TEST_ISAS) portable)
 APP_OBJ      := $(call objects,$(APP_SRC))
@@ -133,10 +138,11 @@ test-ops: deps
 	@$(BUILD)/run_tests --gtest_brief=1 --gtest_filter='*Ops*/$(OP)__*'
 
 demo:
-	@start=$$(date +%s.%N); $(MAKE) build; \
+	@start=$$(date +%s.%N); $(MAKE) build DEVICES=; \
 	train/recipes/world.sh demo out/demo $$(awk -v a=$$start -v b=$$(date +%s.%N) 'BEGIN { printf "%.1f", b - a }')
 
-reproduce-world: build
+reproduce-world:
+	@$(MAKE) build DEVICES=
 	@train/recipes/world.sh reproduce out/reproduce
 
 audit:
@@ -186,13 +192,13 @@ clean:
 # ---- rules ----
 $(BUILD)/dreamroad: $(APP_OBJ) $(LIB_OBJ) $(BUILD)/isas
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $(filter %.o,$^) $(FFMPEG_LIBS)
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $(filter %.o,$^) $(LIBS)
 $(BUILD)/run_tests: $(TEST_OBJ) $(TEST_LIB_OBJ) $(filter-out $(BUILD)/train/main.o,$(APP_OBJ))
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lgtest $(FFMPEG_LIBS)
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lgtest $(LIBS)
 $(BUILD)/prove_math: $(PROVE_OBJ) $(TEST_LIB_OBJ)
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp $(FFMPEG_LIBS)
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp $(LIBS)
 
 $(FUZZ)/io.a: $(FUZZ_LIB_OBJ)
 	@rm -f $@; ar rcs $@ $^
@@ -209,12 +215,15 @@ $(FUZZ)/%.o: %.cpp Makefile
 build/dreamroad: FORCE
 	@mkdir -p build && ln -sfn $(CONFIG)/dreamroad $@
 
-# Changing the flags rebuilds everything; changing the list of instruction sets links anew.
+# Changing the flags rebuilds everything; changing the lists of instruction sets and devices links anew.
 FLAGS := $(CXX) $(COMMON) $(OPT) $(KERNEL_FLAGS) $(FFMPEG_LIBS)
+kept = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
 $(BUILD)/flags: FORCE
-	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
+	$(call kept,$(FLAGS))
 $(BUILD)/isas: FORCE
-	@mkdir -p $(@D); echo '$(ISAS)' | cmp -s - $@ || echo '$(ISAS)' > $@
+	$(call kept,$(ISAS) $(DEVICES))
+$(BUILD)/test_lists: FORCE
+	$(call kept,$(TEST_ISAS) $(DEVICES))
 
 # The headers of nearly every file, parsed once. Not for ccache, which would keep nothing that was compiled with them; and
 # not for the other configurations, which thus see to it that each file includes what it needs.
@@ -245,12 +254,18 @@ $(BUILD)/%_cpu.$(1).o: %_cpu.cpp $(KERNEL_PCH) $(BUILD)/flags
 endef
 $(foreach isa,$(PROOF_ISAS),$(eval $(call isa_rule,$(isa))))
 
+# The emulator's kernels are there to be right, not fast: -O1 takes half the time of -O3.
+$(BUILD)/%.simt.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D); echo "  $@"
+	$(Q)$(CXX) $(COMMON) $(OPT) -Wno-psabi -Wno-array-bounds -DDR_BACKEND=simt -DDR_BACKEND_simt -x c++ -c $< -o $@
+
 with = $(patsubst %,-DDR_WITH_%,$(subst ., ,$(1)))
 DISPATCH_OBJ := $(sort $(filter $(BUILD)/kernels/dispatch.%,$(LIB_OBJ) $(TEST_LIB_OBJ)))
 $(DISPATCH_OBJ): $(BUILD)/kernels/dispatch.%.o: kernels/dispatch.cpp $(PLAIN_PCH) $(BUILD)/flags
 	@mkdir -p $(@D); echo "  $@"
 	$(Q)$(CXX) $(COMMON) $(OPT) $(call using,$(PLAIN_PCH)) $(call with,$*) -c $< -o $@
-$(TEST_OBJ) $(BUILD)/tests/prove_math.o: EXTRA := $(call with,$(TEST_ISAS))
+$(TEST_OBJ) $(BUILD)/tests/prove_math.o: $(BUILD)/test_lists
+$(TEST_OBJ) $(BUILD)/tests/prove_math.o: EXTRA := $(call with,$(TEST_ISAS) $(DEVICES))
 
 $(BUILD)/%.o: %.cpp $(PLAIN_PCH) $(BUILD)/flags
 	@mkdir -p $(@D); echo "  $@"

@@ -1,9 +1,10 @@
-// From a backend to its bodies: of every op, and of hash_run. The one file that is compiled for a list of instruction
-// sets, DR_WITH_<name> each.
+// From a backend to its bodies: of every op, of hash_run, and of what else a device does. The one file that is compiled for
+// a list of instruction sets and devices, DR_WITH_<name> each.
 
 #include "kernels/core/dispatch.h"
 
 #include "kernels/core/backends.h"
+#include "kernels/core/device_api.h"
 #include "kernels/core/hash.h"
 #include "kernels/op_list.h"
 
@@ -21,6 +22,19 @@ std::vector<Backend> built_backends() {
       Backend::portable,
 #endif
   };
+}
+
+DeviceApi* device_api([[maybe_unused]] Backend backend) {
+#ifdef DR_WITH_simt
+  if (backend == Backend::simt) return &device_api_of<Backend::simt>();
+#endif
+#ifdef DR_WITH_cuda
+  if (backend == Backend::cuda) return &device_api_of<Backend::cuda>();
+#endif
+#ifdef DR_WITH_hip
+  if (backend == Backend::hip) return &device_api_of<Backend::hip>();
+#endif
+  return nullptr;
 }
 
 TensorHash hash_run(Backend backend, const void* data, DType dtype, int64_t first, int64_t n) {

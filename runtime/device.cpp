@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "kernels/core/backends.h"
+#include "kernels/core/device_api.h"
 
 namespace dr {
 namespace {
@@ -58,35 +59,59 @@ class CpuDevice final : public Device {
   Backend backend_;
 };
 
-struct Slot {
-  DeviceKind kind;
-  std::string_view build_name;                // "this program was built without CUDA"
-  std::string (*missing)();                   // null: not built
-  std::shared_ptr<Device> (*open)();
+// A device with kernels of its own, on one stream.
+class GpuDevice final : public Device {
+ public:
+  GpuDevice(DeviceKind kind, Backend backend, DeviceApi& api)
+      : kind_(kind), backend_(backend), api_(api), stream_(api.create_stream()) {}
+  ~GpuDevice() override { api_.destroy_stream(stream_); }
+  GpuDevice(const GpuDevice&) = delete;
+  GpuDevice& operator=(const GpuDevice&) = delete;
+
+  DeviceKind kind() const override { return kind_; }
+  std::string name() const override { return api_.name(); }
+  Backend backend() const override { return backend_; }
+  void* stream() const override { return stream_; }
+  DeviceFault* fault() override { return api_.fault(); }
+  bool host_visible() const override { return false; }
+
+  void* allocate(size_t bytes) override { return api_.allocate(bytes); }
+  void free(void* p, size_t) noexcept override { api_.free(p); }
+  void copy(void* to, const void* from, size_t bytes) override { api_.copy(to, from, bytes, stream_); }
+  // From pageable memory, which the vendors' copies have read when they return.
+  void copy_in(void* to, const void* from, size_t bytes) override { api_.copy_in(to, from, bytes, stream_); }
+  void copy_out(void* to, const void* from, size_t bytes) override {
+    api_.copy_out(to, from, bytes, stream_);
+    api_.synchronize(stream_);
+  }
+  void fill(void* to, uint8_t byte, size_t bytes) override { api_.fill(to, byte, bytes, stream_); }
+  void synchronize() override { api_.synchronize(stream_); }
+  MemoryInfo memory() const override {
+    MemoryInfo m;
+    api_.memory(m.total, m.available);
+    return m;
+  }
+
+ private:
+  DeviceKind kind_;
+  Backend backend_;
+  DeviceApi& api_;
+  void* stream_;
 };
 
-constexpr Slot kSlots[] = {
-#ifdef DR_WITH_simt
-    {DeviceKind::simt, "the SIMT emulator", missing_simt, open_simt},
-#else
-    {DeviceKind::simt, "the SIMT emulator", nullptr, nullptr},
-#endif
-#ifdef DR_WITH_cuda
-    {DeviceKind::cuda, "CUDA", missing_cuda, open_cuda},
-#else
-    {DeviceKind::cuda, "CUDA", nullptr, nullptr},
-#endif
-#ifdef DR_WITH_hip
-    {DeviceKind::hip, "HIP", missing_hip, open_hip},
-#else
-    {DeviceKind::hip, "HIP", nullptr, nullptr},
-#endif
+struct Kind {
+  DeviceKind kind;
+  Backend backend;
+  std::string_view build_name;  // "this program was built without CUDA"
 };
+constexpr Kind kKinds[] = {{DeviceKind::simt, Backend::simt, "the SIMT emulator"},
+                           {DeviceKind::cuda, Backend::cuda, "CUDA"},
+                           {DeviceKind::hip, Backend::hip, "HIP"}};
 
 std::string built_names() {
   std::string names = "cpu";
-  for (const Slot& s : kSlots)
-    if (s.missing) names += ", " + std::string(name_of(s.kind));
+  for (const Kind& k : kKinds)
+    if (device_api(k.backend)) names += ", " + std::string(name_of(k.kind));
   return names;
 }
 
@@ -94,9 +119,11 @@ std::string built_names() {
 
 std::vector<DeviceStatus> device_statuses() {
   std::vector<DeviceStatus> list{{DeviceKind::cpu, true, ""}};
-  for (const Slot& s : kSlots)
-    list.push_back({s.kind, s.missing != nullptr,
-                    s.missing ? s.missing() : format("this program was built without {}", s.build_name)});
+  for (const Kind& k : kKinds) {
+    DeviceApi* const api = device_api(k.backend);
+    list.push_back({k.kind, api != nullptr,
+                    api ? api->missing() : format("this program was built without {}", k.build_name)});
+  }
   return list;
 }
 
@@ -123,15 +150,15 @@ Backend best_cpu_backend(std::string_view isa) { return isa.empty() ? cpu_backen
 std::shared_ptr<Device> open_device(DeviceKind kind, std::string_view cpu_isa) {
   if (kind == DeviceKind::cpu) return std::make_shared<CpuDevice>(best_cpu_backend(cpu_isa));
   CHECK(cpu_isa.empty(), "instruction set '{}' was asked for on device {}; only cpu takes one", cpu_isa, name_of(kind));
-  for (const Slot& s : kSlots) {
-    if (s.kind != kind) continue;
-    CHECK(s.missing, "device {}: this program was built without {}; built: {}", name_of(kind), s.build_name,
-          built_names());
-    const std::string reason = s.missing();
+  for (const Kind& k : kKinds) {
+    if (k.kind != kind) continue;
+    DeviceApi* const api = device_api(k.backend);
+    CHECK(api, "device {}: this program was built without {}; built: {}", name_of(kind), k.build_name, built_names());
+    const std::string reason = api->missing();
     CHECK(reason.empty(), "device {}: {}; built: {}", name_of(kind), reason, built_names());
-    return s.open();
+    return std::make_shared<GpuDevice>(kind, k.backend, *api);
   }
-  fail("device kind {} has no slot", int(kind));
+  fail("device kind {} is unknown", int(kind));
 }
 
 }  // namespace dr

@@ -1,7 +1,6 @@
 #pragma once
-// A device: memory, a stream of work in order, and which kernel bodies run on it. The CPU is built in; simt, cuda and
-// hip are slots that a build fills by defining DR_WITH_<kind> and the two functions of that name at the end of this
-// page.
+// A device: memory, a stream of work in order, and which kernel bodies run on it. The CPU is built in; simt, cuda and hip
+// are there where the build has their kernels (kernels/core/device_api.h).
 
 #include <memory>
 #include <string>
@@ -31,6 +30,7 @@ class Device {
   virtual std::string name() const = 0;  // for people: "Intel(R) Xeon(R) (avx512)"
   virtual Backend backend() const = 0;
   virtual void* stream() const { return nullptr; }
+  virtual DeviceFault* fault() { return nullptr; }
   virtual bool host_visible() const = 0;  // whether host code may read and write its memory
 
   virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned, contents undefined; null when there is not enough
@@ -39,7 +39,7 @@ class Device {
   virtual void copy_in(void* to, const void* host_from, size_t bytes) = 0;   // the source may be reused on return
   virtual void copy_out(void* host_to, const void* from, size_t bytes) = 0;  // the bytes are there on return
   virtual void fill(void* to, uint8_t byte, size_t bytes) = 0;
-  virtual void synchronize() = 0;
+  virtual void synchronize() = 0;  // throws where a kernel failed or met bad data
   virtual MemoryInfo memory() const = 0;
 };
 
@@ -57,13 +57,5 @@ void expect_math(MathTier math, DeviceKind device);  // fast is for simt, cuda a
 std::shared_ptr<Device> open_device(DeviceKind kind, std::string_view cpu_isa = "");
 // The best instruction set that was compiled in and runs here, or the one asked for.
 Backend best_cpu_backend(std::string_view isa = "");
-
-// A slot's two functions. missing_*() is empty when a device is there, else the reason.
-std::string missing_simt();
-std::shared_ptr<Device> open_simt();
-std::string missing_cuda();
-std::shared_ptr<Device> open_cuda();
-std::string missing_hip();
-std::shared_ptr<Device> open_hip();
 
 }  // namespace dr

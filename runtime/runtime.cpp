@@ -29,6 +29,7 @@ Runtime::Runtime(const RuntimeOptions& options) {
   context_.math = options.math;
   context_.pool = pool_.get();
   context_.stream = device->stream();
+  context_.fault = device->fault();
 }
 
 Tensor Runtime::ones(DType dtype, const Sizes& sizes) const {
@@ -41,7 +42,7 @@ Tensor Runtime::ones(DType dtype, const Sizes& sizes) const {
 template <class F>
 void Runtime::call(const AnyOp& op, Context& ctx, Phase phase, Views in, const Cost& cost, F&& f) {
   std::optional<Storage> scratch;
-  if (const size_t bytes = op.scratch_bytes(in, ctx.threads())) {
+  if (const size_t bytes = op.scratch_bytes(in, ctx.backend, ctx.threads())) {
     scratch.emplace(arena_, bytes);
     ctx.scratch = {static_cast<std::byte*>(scratch->data()), bytes};
   }

@@ -6,13 +6,14 @@
 
 #include "kernels/core/backends.h"
 #include "kernels/harness/check.h"
+#include "tests/kernels_names.h"
 
 namespace dr::harness {
 namespace {
 
 CheckOptions options() {
   CheckOptions o;
-  o.backends = cpu_backends();
+  for (Backend b : cpu_backends()) o.targets.push_back(b);
   if (const char* scale = std::getenv("TOL_SCALE")) o.tolerance_scale = std::atof(scale);
   return o;
 }
@@ -22,20 +23,6 @@ std::vector<TestCase> tested_cases() {
   for (TestCase& c : all_cases())
     if (!c.spec.bench) list.push_back(std::move(c));
   return list;
-}
-
-// "adaln/F=4,S=5,C=33" as a GoogleTest name: adaln__F4_S5_C33
-std::string test_name(const std::string& id) {
-  std::string s;
-  for (char c : id) {
-    if (c == '/')
-      s += "__";
-    else if (std::isalnum(static_cast<unsigned char>(c)))
-      s += c;
-    else if (c != '=')
-      s += '_';
-  }
-  return s;
 }
 
 class Ops : public testing::TestWithParam<TestCase> {};

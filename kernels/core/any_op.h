@@ -30,7 +30,8 @@ class AnyOp {
   virtual bool out_saved(std::string_view field) const = 0;  // backward reads it
 
   virtual Shapes infer(Views in) const = 0;
-  virtual size_t scratch_bytes(Views in, int threads) const = 0;
+  virtual size_t scratch_bytes(Views in, Backend backend, int threads) const = 0;
+  virtual bool runs_on(Backend backend) const = 0;  // whether it has kernels for it, built in or not
   virtual void forward(Context& ctx, Views in, Views out) const = 0;
   virtual void backward(Context& ctx, Views in, Views out, Views out_grad, Views grad) const = 0;
   virtual void reference(Views in, Views out, Views bound) const = 0;

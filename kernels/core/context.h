@@ -20,15 +20,24 @@ constexpr bool is_cpu(Backend b) { return b <= Backend::avx512; }
 
 enum class MathTier : uint8_t { canonical, fast };
 
+// Bad data that a kernel met, in memory that both the device and the host reach. A kernel cannot throw: the first one to
+// meet such data says so here, goes on with something defined, and whoever waits for the device throws.
+struct DeviceFault {
+  int32_t raised = 0;
+  char op[28] = {};
+  int64_t value = 0, low = 0, high = 0;  // what was met, and what is accepted: low to high
+};
+
 struct Context {
   Backend backend = Backend::portable;
   MathTier math = MathTier::canonical;
   ThreadPool* pool = nullptr;       // CPU; null: the calling thread alone
-  void* stream = nullptr;           // GPU
+  void* stream = nullptr;           // devices
   std::span<std::byte> scratch;     // at least the op's scratch_bytes, 64-byte aligned; contents undefined
   int leaves = 1;                   // leaves in this micro-batch; gradients of shared inputs have one row per leaf
   uint64_t first_sample = 0;        // global index of this micro-batch's first sample within the step
   uint32_t op_id = 0;               // position of this call in the recorded step, for Philox
+  DeviceFault* fault = nullptr;     // devices
 
   int threads() const { return pool ? pool->size() : 1; }
 

@@ -2,6 +2,7 @@
 // The body of erase (any_op.h).
 
 #include "kernels/core/any_op.h"
+#include "kernels/device_ops.h"
 
 namespace dr {
 
@@ -35,7 +36,13 @@ class ErasedOp final : public AnyOp {
   bool out_saved(std::string_view f) const override { return is_saved<O>(f); }
 
   Shapes infer(Views in) const override { return op_.infer(from_views<typename O::In>(in)); }
-  size_t scratch_bytes(Views in, int threads) const override { return op_.scratch_bytes(from_views<typename O::In>(in), threads); }
+  size_t scratch_bytes(Views in, Backend backend, int threads) const override {
+    const auto views = from_views<typename O::In>(in);
+    if (is_cpu(backend)) return op_.scratch_bytes(views, threads);
+    if constexpr (requires { op_.device_scratch_bytes(views); }) return op_.device_scratch_bytes(views);
+    else return op_.scratch_bytes(views, 1);
+  }
+  bool runs_on(Backend backend) const override { return is_cpu(backend) || has_device_kernels<O>; }
   void forward(Context& ctx, Views in, Views out) const override {
     run_forward(ctx, op_, from_views<typename O::In>(in), from_views<typename O::Out>(out));
   }

@@ -14,6 +14,13 @@
 
 #include "kernels/core/simd.h"
 
+// A rare case, kept out of the way of the others.
+#if defined(DR_BACKEND) && !defined(DR_BACKEND_simt)
+#define DR_NOINLINE __device__ __noinline__
+#else
+#define DR_NOINLINE inline __attribute__((noinline))
+#endif
+
 namespace dr::DR_ISA {
 namespace math {
 
@@ -34,7 +41,13 @@ DR_INLINE V polynomial(V x, const double (&coefficients)[N]) {
 
 // ---- per instruction set: limits that keep a NaN in v, table lookup by the low three (four) bits of an index ----
 
-#if defined(DR_ISA_avx512)
+#if defined(DR_BACKEND)
+DR_INLINE f32v at_most(f32v v, float limit) { return v > limit ? limit : v; }
+DR_INLINE f32v at_least(f32v v, float limit) { return v < limit ? limit : v; }
+DR_INLINE f64v lookup8(const double (&table)[8], u64v index) { return table[index & 7]; }
+DR_INLINE f64v lookup16(const double (&table)[16], u64v index) { return table[index & 15]; }
+DR_INLINE f32v lookup16(const float (&table)[16], u32v index) { return table[index & 15]; }
+#elif defined(DR_ISA_avx512)
 DR_INLINE f32v at_most(f32v v, float limit) { return _mm512_min_ps(_mm512_set1_ps(limit), v); }
 DR_INLINE f32v at_least(f32v v, float limit) { return _mm512_max_ps(_mm512_set1_ps(limit), v); }
 DR_INLINE f64v lookup8(const double (&table)[8], u64v index) {
@@ -93,7 +106,11 @@ DR_INLINE f32v lookup16(const float (&table)[16], u32v index) {
 // f on the two halves of x in double, narrowed once.
 template <class F>
 DR_INLINE f32v through_double(f32v x, F&& f) {
+#if defined(DR_BACKEND)
+  return narrow(f(widen(x)));
+#else
   return narrow(f(widen_low(x)), f(widen_high(x)));
+#endif
 }
 
 template <int N>
@@ -165,7 +182,7 @@ inline constexpr uint32_t kSinLarge = 0x4d800000;  // the bits of 2^28
 // sin or cos of one |x| >= 2^28, infinite or NaN. |x| = m 2^e with a 24-bit m; the digits of 2/pi that matter modulo
 // 4 are the 128 from digit e - 1 on, so that P = m * digits mod 2^128 is |x|/pi mod 2 in units of 2^-127.
 template <bool kCos>
-inline __attribute__((noinline)) float sin_large(float x) {
+DR_NOINLINE float sin_large(float x) {
   const uint32_t b = __builtin_bit_cast(uint32_t, x);
   const uint32_t exponent = b >> 23 & 0xff;
   if (exponent == 0xff) return std::numeric_limits<float>::quiet_NaN();
@@ -187,6 +204,13 @@ inline __attribute__((noinline)) float sin_large(float x) {
   return float(odd != (!kCos && b >> 31) ? -y : y);
 }
 
+#if defined(DR_BACKEND)
+template <bool kCos>
+DR_INLINE f32v sin_or_cos(f32v x) {
+  if (bits<u32v>(abs(x)) >= kSinLarge) return sin_large<kCos>(x);
+  return through_double(x, [](f64v v) { return sin_in_range<kCos>(v); });
+}
+#else
 #if defined(DR_ISA_avx512)
 DR_INLINE bool any_at_least(f32v v, uint32_t limit) {
   return _mm512_cmpge_epu32_mask(__m512i(abs(v)), _mm512_set1_epi32(int(limit))) != 0;
@@ -205,7 +229,7 @@ DR_INLINE bool any_at_least(f32v v, uint32_t limit) {
 #endif
 
 template <bool kCos>
-inline __attribute__((noinline)) void fix_large(const f32v& x, f32v& y) {
+DR_NOINLINE void fix_large(const f32v& x, f32v& y) {
   for (int i = 0; i < W; i++)
     if ((bits<u32v>(x)[i] & 0x7fffffff) >= kSinLarge) y[i] = sin_large<kCos>(x[i]);
 }
@@ -221,6 +245,7 @@ DR_INLINE f32v sin_or_cos(f32v x) {
   }
   return y;
 }
+#endif  // DR_BACKEND
 
 }  // namespace math
 
@@ -303,6 +328,7 @@ DR_INLINE f32v rsqrt(f32v x) {
 
 // ---- one float ----
 
+#if !defined(DR_BACKEND)
 DR_INLINE float exp(float x) { return exp(splat(x))[0]; }
 DR_INLINE float expm1(float x) { return expm1(splat(x))[0]; }
 DR_INLINE float log(float x) { return log(splat(x))[0]; }
@@ -312,5 +338,6 @@ DR_INLINE float erf(float x) { return erf(splat(x))[0]; }
 DR_INLINE float sin(float x) { return sin(splat(x))[0]; }
 DR_INLINE float cos(float x) { return cos(splat(x))[0]; }
 DR_INLINE float rsqrt(float x) { return rsqrt(splat(x))[0]; }
+#endif
 
 }  // namespace dr::DR_ISA

@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "kernels/core/table.h"
+
 namespace dr::math {
 
 inline constexpr double kLog2e = 0x1.71547652b82fep+0;  // of log2(e): relative error 2^-56
@@ -17,34 +19,34 @@ inline constexpr double kInvPi = 0x1.45f306dc9c883p-2;
 constexpr double exp2_entry(double value, uint64_t j) {
   return std::bit_cast<double>(std::bit_cast<uint64_t>(value) - (j << 49));
 }
-alignas(64) inline constexpr double kExp2[8] = {
+alignas(64) DR_TABLE double kExp2[8] = {
     exp2_entry(0x1.0000000000000p+0, 0), exp2_entry(0x1.172b83c7d517bp+0, 1), exp2_entry(0x1.306fe0a31b715p+0, 2),
     exp2_entry(0x1.4bfdad5362a27p+0, 3), exp2_entry(0x1.6a09e667f3bcdp+0, 4), exp2_entry(0x1.8ace5422aa0dbp+0, 5),
     exp2_entry(0x1.ae89f995ad3adp+0, 6), exp2_entry(0x1.d5818dcfba487p+0, 7)};
 
 // (2^f - 1) / f on |f| <= 1/16: 2^-52.6
-inline constexpr double kExp2Poly[7] = {0x1.62e42fefa39efp-1, 0x1.ebfbdff82c6c5p-3, 0x1.c6b08d704a11fp-5,
+DR_TABLE double kExp2Poly[7] = {0x1.62e42fefa39efp-1, 0x1.ebfbdff82c6c5p-3, 0x1.c6b08d704a11fp-5,
                                         0x1.3b2ab6f1f1910p-7, 0x1.5d87fe72ac65ep-10, 0x1.430deca12d584p-13,
                                         0x1.ffd1f6633bd3ap-17};
 
 // The same one term shorter, absolute error of 2^f below 2^-49: enough for exp, whose hard inputs chose the last
 // bits.
-inline constexpr double kExp2Short[6] = {0x1.62e42fefa3ad8p-1, 0x1.ebfbdff82c016p-3,  0x1.c6b08d5e48946p-5,
+DR_TABLE double kExp2Short[6] = {0x1.62e42fefa3ad8p-1, 0x1.ebfbdff82c016p-3,  0x1.c6b08d5e48946p-5,
                                          0x1.3b2ab6edbe981p-7, 0x1.5d8dfcb6c5f0cp-10, 0x1.430ee07a42b43p-13};
 
 // log: the mantissa is brought into [0.703125, 1.40625) and cut into eight pieces at multiples of 1/16 (1/8 above
 // 1.03125). A piece has c near its middle, 1/c rounded to double, and -log of that rounded number. The piece round 1
 // has c = 1, so that log keeps its relative accuracy there.
 inline constexpr uint64_t kLogOffset = 0x3fe6800000000000;  // the bits of 0.703125
-alignas(64) inline constexpr double kLogInverse[8] = {
+alignas(64) DR_TABLE double kLogInverse[8] = {
     0x1.5c9882b931057p+0, 0x1.4141414141414p+0, 0x1.29e4129e4129ep+0, 0x1.15b1e5f75270dp+0,
     0x1.0000000000000p+0, 0x1.d41d41d41d41dp-1, 0x1.a41a41a41a41ap-1, 0x1.7d05f417d05f4p-1};
-alignas(64) inline constexpr double kLogValue[8] = {
+alignas(64) DR_TABLE double kLogValue[8] = {
     -0x1.3c25277333183p-2, -0x1.d1037f2655e7bp-3, -0x1.365fcb0159014p-3, -0x1.4d3115d207eacp-4,
     0x0.0p+0,              0x1.6f0d28ae56b4ep-4,  0x1.9525a9cf456b6p-3,  0x1.2e8e2bae11d31p-2};
 
 // (log(1+r) - r) / r^2 on |r| <= 0.0573: 2^-57 of log(1+r)
-inline constexpr double kLogPoly[10] = {-0x1.0000000000001p-1, 0x1.5555555555556p-2,  -0x1.fffffffff79f8p-3,
+DR_TABLE double kLogPoly[10] = {-0x1.0000000000001p-1, 0x1.5555555555556p-2,  -0x1.fffffffff79f8p-3,
                                         0x1.9999999991ddfp-3,  -0x1.555555a50a24dp-3, 0x1.2492496e26e56p-3,
                                         -0x1.fffded4d4396ap-4, 0x1.c71a87dea17bbp-4,  -0x1.9c6a2371722c4p-4,
                                         0x1.76f63cb8ed817p-4};
@@ -53,29 +55,29 @@ inline constexpr double kLogPoly[10] = {-0x1.0000000000001p-1, 0x1.5555555555556
 struct Patch {
   float x, y;
 };
-inline constexpr Patch kExpm1Patches[] = {{0x1.84a5bap-4f, 0x1.97aed6p-4f}};
-inline constexpr Patch kLogPatches[] = {
+DR_TABLE Patch kExpm1Patches[] = {{0x1.84a5bap-4f, 0x1.97aed6p-4f}};
+DR_TABLE Patch kLogPatches[] = {
     {0x1.2f1fd6p+3f, 0x1.1fcbcep+1f}, {0x1.bacb4ap+25f, 0x1.1e0696p+4f}, {0x1.b121a6p+76f, 0x1.a9a3f2p+5f}};
-inline constexpr Patch kLog1pPatches[] = {
+DR_TABLE Patch kLog1pPatches[] = {
     {-0x1.7ffffap-21f, -0x1.800002p-21f}, {0x1.800006p-21f, 0x1.7ffffep-21f}, {0x1.200036p-17f, 0x1.1fffe6p-17f},
     {-0x1.1fffcap-17f, -0x1.20001ap-17f}, {-0x1.1d9188p-9f, -0x1.1de14ap-9f}, {0x1.fb035ap-2f, 0x1.9bddc2p-2f},
     {0x1.0f1fd6p+3f, 0x1.1fcbcep+1f},     {0x1.b121a6p+76f, 0x1.a9a3f2p+5f}};
-inline constexpr Patch kSinPatches[] = {{0x1.33333p+13f, -0x1.63f4bap-2f}, {-0x1.33333p+13f, 0x1.63f4bap-2f}};
-inline constexpr Patch kCosLargePatch = {0x1.3170fp+63f, 0x1.fe2976p-1f};  // of |x|
+DR_TABLE Patch kSinPatches[] = {{0x1.33333p+13f, -0x1.63f4bap-2f}, {-0x1.33333p+13f, 0x1.63f4bap-2f}};
+DR_TABLE Patch kCosLargePatch = {0x1.3170fp+63f, 0x1.fe2976p-1f};  // of |x|
 
 // (sin(r) - r) / r^3 as a polynomial in r^2 on |r| <= pi/2: 2^-55 of sin(r)
-inline constexpr double kSinPoly[8] = {-0x1.5555555555555p-3,  0x1.1111111111107p-7, -0x1.a01a01a018aadp-13,
+DR_TABLE double kSinPoly[8] = {-0x1.5555555555555p-3,  0x1.1111111111107p-7, -0x1.a01a01a018aadp-13,
                                        0x1.71de3a5456710p-19,  -0x1.ae6455a1d6d16p-26, 0x1.6124015b4d09ap-33,
                                        -0x1.ae5138bb6e53dp-41, 0x1.89a485b963ce2p-49};
 
 // The first 288 binary digits of 2/pi after the point.
-inline constexpr uint32_t kTwoOverPi[9] = {0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599,
+DR_TABLE uint32_t kTwoOverPi[9] = {0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599,
                                            0x3c439041, 0xfe5163ab, 0xdebbc561, 0xb7246e3a};
 
 // erf(t + n h), h = 33/128, for |t| <= h/2: row k holds the coefficients of t^k for n = 0..15. 2^-52.4
 inline constexpr double kErfStep = 0x1.08p-2, kErfPerStep = 0x1.f07c1f07c1f08p+1;
 inline constexpr int kErfTerms = 12;
-alignas(64) inline constexpr double kErf[kErfTerms][16] = {
+alignas(64) DR_TABLE double kErf[kErfTerms][16] = {
     {0x0.0p+0, 0x1.236bef825d9a2p-2, 0x1.1178930ada115p-1, 0x1.73b1021fc0cb8p-1, 0x1.b5e62fce16095p-1,
      0x1.dd0787a8bb39dp-1, 0x1.f14e8211e8c55p-1, 0x1.fa84fe5e05c8dp-1, 0x1.fe307f2b503d0p-1, 0x1.ff789eb6130c9p-1,
      0x1.ffdd1750e1220p-1, 0x1.fff80ff8911fdp-1, 0x1.fffe68f4fa777p-1, 0x1.ffffb839e52f3p-1, 0x1.fffff4dde0118p-1,

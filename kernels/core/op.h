@@ -13,6 +13,7 @@
 //                                   over the batch, kept per leaf: Grad shape = (Context::leaves, shape of the input).
 //   infer(in)                       dtype and sizes of every output (rank 0: absent); throws dr::Error on a bad call
 //   scratch_bytes(in, threads)      scratch that forward and backward need (the larger of the two)
+//   device_scratch_bytes(in)        the same for device kernels, where it is not scratch_bytes(in, 1)
 //   forward<B>, backward<B>         overwrite their outputs; read only In, saved Out and OutGrad
 //   reference(in, out, bound)       the formula in double: every floating View is f64. bound = k * sum |terms| of each
 //                                   output element, in units of u = 2^-24; the k is justified beside it. An integer

@@ -7,6 +7,12 @@
 // A kernel is written once for W lanes of f32. Bits cannot depend on W: elementwise code has no order, and every sum
 // follows reduce.h or the fma chains of the op's contract.
 
+// In a `.cu` (DR_BACKEND is defined) this header is core/one_lane.h: the same vocabulary for one lane.
+
+#if defined(DR_BACKEND)
+#include "kernels/core/one_lane.h"
+#else
+
 #include <cstring>
 #include <type_traits>
 
@@ -242,3 +248,5 @@ DR_INLINE decltype(auto) with_float_type(DType t, F&& f) {
 }
 
 }  // namespace dr::DR_ISA
+
+#endif  // DR_BACKEND

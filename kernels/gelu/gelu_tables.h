@@ -4,11 +4,13 @@
 // is an odd function's, made for t >= 0 with the constant term 0, so that small x keep their relative accuracy; piece
 // 15 is the limit, from which the function is less than 2^-24 away there.
 
+#include "kernels/core/table.h"
+
 namespace dr {
 
 // erf(x / sqrt(2)): 2^-29 before the coefficients are rounded
 inline constexpr float kGeluErfStep = 0.375f, kGeluErfPerStep = 2.6666667f;
-alignas(64) inline constexpr float kGeluErf[7][16] = {
+alignas(64) DR_TABLE float kGeluErf[7][16] = {
     {0.0f, 0x1.2b5b0ep-2f, 0x1.17ef00p-1f, 0x1.7a9412p-1f, 0x1.bb96e4p-1f, 0x1.e0dfc6p-1f, 0x1.f37b6ep-1f,
      0x1.fb9046p-1f, 0x1.fe9e22p-1f, 0x1.ff9f40p-1f, 0x1.ffe8d2p-1f, 0x1.fffb24p-1f, 0x1.ffff1cp-1f, 0x1.ffffdcp-1f,
      0x1.fffffap-1f, 0x1.000000p+0f},
@@ -34,7 +36,7 @@ alignas(64) inline constexpr float kGeluErf[7][16] = {
 
 // erf(x / sqrt(2)) / 2 + x exp(-x^2 / 2) / sqrt(2 pi), the erf form's derivative less 1/2: 2^-27
 inline constexpr float kGeluSlopeStep = 0.4296875f, kGeluSlopePerStep = 2.3272727f;
-alignas(64) inline constexpr float kGeluSlope[7][16] = {
+alignas(64) DR_TABLE float kGeluSlope[7][16] = {
     {0.0f, 0x1.4a55bep-2f, 0x1.157686p-1f, 0x1.403010p-1f, 0x1.3a3944p-1f, 0x1.238aa4p-1f, 0x1.106e64p-1f,
      0x1.05fe3cp-1f, 0x1.01c1e8p-1f, 0x1.006b2ap-1f, 0x1.0014dcp-1f, 0x1.000356p-1f, 0x1.000070p-1f, 0x1.00000cp-1f,
      0x1.000002p-1f, 0x1.000000p-1f},

@@ -92,7 +92,7 @@ Timing time_case(const TestCase& c, Pass pass, Backend backend, ThreadPool& pool
     bytes = cost.bytes_read + cost.bytes_written;
   } while (sets.size() < 2 && bytes > kCacheBytes);
 
-  const size_t scratch_bytes = op.scratch_bytes(sets[0].in, pool.size());
+  const size_t scratch_bytes = op.scratch_bytes(sets[0].in, backend, pool.size());
   Memory scratch(scratch_bytes + 64);
   Context ctx;
   ctx.backend = backend;

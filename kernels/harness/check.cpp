@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/core/device_api.h"
 #include "kernels/core/philox.h"
 
 namespace dr::harness {
@@ -19,7 +20,7 @@ constexpr int kGradientSamples = 40;  // elements per input that are compared wi
 constexpr size_t kMaxMessages = 4;    // per check
 
 struct Call {
-  Backend backend;
+  Target target;
   int threads = 1;
   int leaves = 1;
   uint64_t first_sample = 0;
@@ -35,6 +36,95 @@ std::vector<View> views_of(const std::vector<GuardedTensor>& list) {
 
 struct Result {
   std::vector<GuardedTensor> out, grad;
+};
+
+// Tensors of the host in a device's memory, each between guard bytes. On the CPU they are the host's own.
+class OnDevice {
+ public:
+  OnDevice(DeviceApi* api, const std::vector<View>& host) : api_(api), host_(host), views_(host) {
+    for (View& v : views_) {
+      if (!api_ || !v.present()) continue;
+      void* const memory = api_->allocate(extent(v) + 2 * kGuard);
+      CHECK(memory, "harness: {} bytes of device memory are not to be had", extent(v) + 2 * kGuard);
+      blocks_.push_back(memory);
+      auto* const bytes = static_cast<std::byte*>(memory);
+      api_->fill(memory, kGuardByte, extent(v) + 2 * kGuard, nullptr);
+      if (v.data) api_->copy_in(bytes + kGuard, v.data, extent(v), nullptr);
+      v.data = bytes + kGuard;
+    }
+  }
+  ~OnDevice() {
+    for (void* p : blocks_) api_->free(p);
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+  const std::vector<View>& views() const { return views_; }
+  // Copies all back, gaps of strided tensors too.
+  void bring_back() {
+    for (size_t i = 0; api_ && i < host_.size(); i++)
+      if (host_[i].data) api_->copy_out(host_[i].data, views_[i].data, extent(host_[i]), nullptr);
+    if (api_) api_->synchronize(nullptr);
+  }
+  bool guards_intact() const {
+    bool intact = true;
+    for (const View& v : views_) {
+      if (!api_ || !v.present()) continue;
+      auto* const bytes = static_cast<std::byte*>(v.data);
+      for (std::byte* guard : {bytes - kGuard, bytes + extent(v)}) {
+        uint8_t seen[kGuard];
+        api_->copy_out(seen, guard, kGuard, nullptr);
+        api_->synchronize(nullptr);
+        for (uint8_t g : seen) intact &= g == kGuardByte;
+      }
+    }
+    return intact;
+  }
+
+ private:
+  static constexpr size_t kGuard = 64;
+  static constexpr uint8_t kGuardByte = 0xa5;
+  // Bytes from the first to the last element.
+  static size_t extent(const View& v) {
+    if (v.count() == 0) return 0;
+    int64_t last = 0;
+    for (int i = 0; i < v.rank(); i++) last += (v.size(i) - 1) * v.stride(i);
+    return size_t(last + 1) * size_of(v.dtype);
+  }
+  DeviceApi* api_;
+  std::vector<View> host_, views_;
+  std::vector<void*> blocks_;
+};
+
+// Scratch where the target's kernels reach it, 64-byte aligned and filled with one byte.
+class Scratch {
+ public:
+  Scratch(DeviceApi* api, size_t bytes, uint8_t byte) : api_(api), bytes_(bytes) {
+    if (api_) device_ = api_->allocate(bytes + 1);
+    else host_.resize(bytes + 64);
+    refill(byte);
+  }
+  ~Scratch() {
+    if (api_) api_->free(device_);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  void refill(uint8_t byte) {
+    if (api_) api_->fill(device_, byte, bytes_, nullptr);
+    else std::fill(host_.begin(), host_.end(), std::byte{byte});
+  }
+  std::span<std::byte> bytes() {
+    if (api_) return {static_cast<std::byte*>(device_), bytes_};
+    const size_t skip = (64 - reinterpret_cast<uintptr_t>(host_.data()) % 64) % 64;
+    return {host_.data() + skip, bytes_};
+  }
+
+ private:
+  DeviceApi* api_;
+  size_t bytes_;
+  void* device_ = nullptr;
+  std::vector<std::byte> host_;
 };
 
 // Two elements with the same bits, or both NaN.
@@ -85,79 +175,106 @@ class Checker {
   }
 
   void show(Backend backend, int threads, const std::function<void(const CallTensors&)>& f) {
-    const std::vector<View> in = views_of(in_), out_grad = views_of(out_grad_);
-    const Result r = call(in, out_grad, {.backend = backend, .threads = threads, .leaves = samples_});
-    f({in, views_of(r.out), out_grad, views_of(r.grad)});
+    const Result r = call(views_of(in_), views_of(out_grad_), {.target = backend, .threads = threads, .leaves = samples_});
+    f({views_of(in_), views_of(r.out), views_of(out_grad_), views_of(r.grad)});
   }
 
   Report run() {
-    const Backend first = options_.backends.at(0);
-    const std::vector<View> in = views_of(in_);
-    Result base = call(in, views_of(out_grad_), {.backend = first, .leaves = samples_});
+    const Target first = options_.targets.at(0);
+    Result base = call(views_of(in_), views_of(out_grad_), {.target = first, .leaves = samples_});
     check_reference(base);
     check_gradient(base);
     {
-      Result again = call(in, views_of(out_grad_), {.backend = first, .leaves = samples_, .poison = 0x3c});
+      Result again = call(views_of(in_), views_of(out_grad_), {.target = first, .leaves = samples_, .poison = 0x3c});
       compare(base, again, "a second run with other contents in outputs and scratch", report_.memory_ok);
     }
     for (int threads : options_.threads) {
-      Result r = call(in, views_of(out_grad_), {.backend = first, .threads = threads, .leaves = samples_});
+      Result r = call(views_of(in_), views_of(out_grad_), {.target = first, .threads = threads, .leaves = samples_});
       compare(base, r, format("{} threads", threads), report_.threads_equal);
     }
-    for (size_t i = 1; i < options_.backends.size(); i++) {
-      Result r = call(in, views_of(out_grad_), {.backend = options_.backends[i], .leaves = samples_});
-      compare(base, r, std::string(dr::name_of(options_.backends[i])), report_.device_equal);
-    }
-    for (size_t g = 0; base.grad.size() > 1 && g < base.grad.size(); g++) {
-      Result r = call(in, views_of(out_grad_), {.backend = first, .leaves = samples_, .only_gradient = int(g)});
-      compare_tensor(base.grad[g].view(), r.grad[g].view(), op_.grad_names()[g], "no other gradient asked for",
-                     report_.memory_ok);
-    }
+    check_single_gradients(base, first);
+    check_targets(base);
     if (samples_ > 1) check_slices(base);
+    return std::move(report_);
+  }
+
+  Report run_equal() {
+    check_targets(call(views_of(in_), views_of(out_grad_), {.target = options_.targets.at(0), .leaves = samples_}));
     return std::move(report_);
   }
 
  private:
   void failure(std::string text) { report_.failures.push_back(std::move(text)); }
 
-  Result call(const std::vector<View>& in, const std::vector<View>& out_grad, const Call& how) {
+  // The bits of every target, and of every target with one gradient wanted at a time (the first of a device's alone: what
+  // is absent does not depend on the order of threads).
+  void check_targets(const Result& base) {
+    Backend before = options_.targets[0].backend;
+    for (size_t i = 1; i < options_.targets.size(); i++) {
+      const Target& target = options_.targets[i];
+      if (!op_.runs_on(target.backend)) continue;
+      Result r = call(views_of(in_), views_of(out_grad_), {.target = target, .leaves = samples_, .poison = target.simt.poison});
+      compare(base, r, target.label(), report_.device_equal);
+      if (!is_cpu(target.backend) && target.backend != before) check_single_gradients(base, target);
+      before = target.backend;
+    }
+  }
+
+  void check_single_gradients(const Result& base, const Target& target) {
+    for (size_t g = 0; base.grad.size() > 1 && g < base.grad.size(); g++) {
+      Result r = call(views_of(in_), views_of(out_grad_), {.target = target, .leaves = samples_, .only_gradient = int(g)});
+      compare_tensor(base.grad[g].view(), r.grad[g].view(), op_.grad_names()[g],
+                     format("no other gradient asked for ({})", target.label()), report_.memory_ok);
+    }
+  }
+
+  Result call(const std::vector<View>& host_in, const std::vector<View>& host_out_grad, const Call& how) {
+    const Backend backend = how.target.backend;
+    emulator::settings() = how.target.simt;
+    DeviceApi* const api = is_cpu(backend) ? nullptr : device_api(backend);
+    CHECK(api || is_cpu(backend), "backend {} is not built into this program", dr::name_of(backend));
     Result r;
-    for (const TensorSpec& spec : op_.infer(in)) r.out.emplace_back(spec);
+    for (const TensorSpec& spec : op_.infer(host_in)) r.out.emplace_back(spec);
     for (GuardedTensor& t : r.out) t.poison(how.poison);
 
     ThreadPool pool(how.threads);
-    std::vector<std::byte> scratch(op_.scratch_bytes(in, how.threads) + 64, std::byte{how.poison});
-    const size_t skip = (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+    Scratch scratch(api, op_.scratch_bytes(host_in, backend, how.threads), how.poison);
     Context ctx;
-    ctx.backend = how.backend;
+    ctx.backend = backend;
     ctx.pool = how.threads > 1 ? &pool : nullptr;
-    ctx.scratch = {scratch.data() + skip, scratch.size() - 64};
+    ctx.fault = api ? api->fault() : nullptr;
+    ctx.scratch = scratch.bytes();
     ctx.leaves = how.leaves;
     ctx.first_sample = how.first_sample;
     ctx.op_id = kReferenceOpId;
-    std::vector<View> out = views_of(r.out);
-    op_.forward(ctx, in, out);
+    bool intact = true;
+    OnDevice in(api, host_in), out(api, views_of(r.out));
+    op_.forward(ctx, in.views(), out.views());
+    out.bring_back();
     inject(r.out, how, false);
     if (op_.differentiable()) {
-      for (size_t i = 0; i < out.size(); i++)
-        if (!op_.out_saved(op_.out_names()[i])) out[i].data = nullptr;
-      for (const TensorSpec& spec : op_.infer_grad(in, how.leaves)) {
+      std::vector<View> saved = out.views();
+      for (size_t i = 0; i < saved.size(); i++)
+        if (!op_.out_saved(op_.out_names()[i])) saved[i].data = nullptr;
+      for (const TensorSpec& spec : op_.infer_grad(host_in, how.leaves)) {
         const bool wanted = how.only_gradient < 0 || size_t(how.only_gradient) == r.grad.size();
         r.grad.push_back(wanted ? GuardedTensor(spec) : GuardedTensor());
       }
       for (GuardedTensor& t : r.grad) t.poison(how.poison);
-      std::fill(scratch.begin(), scratch.end(), std::byte{how.poison});
-      op_.backward(ctx, in, out, out_grad, views_of(r.grad));
+      scratch.refill(how.poison);
+      OnDevice out_grad(api, host_out_grad), grad(api, views_of(r.grad));
+      op_.backward(ctx, in.views(), saved, out_grad.views(), grad.views());
+      grad.bring_back();
+      intact = out_grad.guards_intact() && grad.guards_intact();
       inject(r.grad, how, true);
     }
+    in.bring_back();  // so that a kernel that writes an input's gaps is seen
+    intact = intact && in.guards_intact() && out.guards_intact();
     for (const auto* list : {&in_, &out_grad_, &r.out, &r.grad})
-      for (const GuardedTensor& t : *list)
-        if (!t.guards_intact()) {
-          if (report_.memory_ok)
-            failure(format("{}: bytes outside a tensor were written ({} threads, {})", case_.id(), how.threads,
-                           dr::name_of(how.backend)));
-          report_.memory_ok = false;
-        }
+      for (const GuardedTensor& t : *list) intact &= t.guards_intact();
+    if (!intact && report_.memory_ok)
+      failure(format("{}: bytes outside a tensor were written ({} threads, {})", case_.id(), how.threads, how.target.label()));
+    report_.memory_ok &= intact;
     return r;
   }
 
@@ -333,7 +450,7 @@ class Checker {
         in.push_back(sample_of(in_[i].view(), op_.in_shared(op_.in_names()[i]), s));
       for (size_t i = 0; i < out_grad_.size(); i++)
         out_grad.push_back(sample_of(out_grad_[i].view(), op_.out_shared(op_.out_grad_names()[i]), s));
-      Result one = call(in, out_grad, {.backend = options_.backends[0], .leaves = 1, .first_sample = uint64_t(s)});
+      Result one = call(in, out_grad, {.target = options_.targets[0], .leaves = 1, .first_sample = uint64_t(s)});
       const std::string what = format("sample {} of {} alone", s, samples_);
       for (size_t f = 0; f < one.out.size(); f++)
         if (!op_.out_shared(op_.out_names()[f]))
@@ -399,7 +516,7 @@ class Checker {
         if (how.threads == 2) flip_bit(v, 0);
         return;
       case Fault::isa_dependent:
-        if (how.backend != options_.backends[0]) flip_bit(v, 0);
+        if (how.target.label() != options_.targets[0].label()) flip_bit(v, 0);
         return;
       case Fault::batch_dependent:
         if (how.leaves != samples_ || how.first_sample) flip_bit(v, 0);
@@ -433,7 +550,28 @@ std::string_view name_of(Fault f) {
   return names[int(f)];
 }
 
+std::string Target::label() const {
+  if (backend != Backend::simt) return std::string(dr::name_of(backend));
+  constexpr std::string_view orders[] = {"in order", "in reverse order", "in seeded order"};
+  return format("simt with {} lanes {}{}", simt.lanes, orders[int(simt.order)],
+                simt.order == emulator::Order::seeded ? format(" {}", simt.seed) : "");
+}
+
+std::vector<Target> emulator_targets(int seeds) {
+  using emulator::Order;
+  std::vector<Target> list;
+  for (int lanes : {32, 64}) {
+    list.push_back({Backend::simt, {.lanes = lanes, .order = Order::identity, .poison = 0xff}});
+    list.push_back({Backend::simt, {.lanes = lanes, .order = Order::reverse, .poison = 0x3c}});
+    for (int s = 1; s <= seeds; s++)
+      list.push_back({Backend::simt,
+                      {.lanes = lanes, .order = Order::seeded, .seed = uint64_t(s), .poison = uint8_t(s % 2 ? 0xff : 0x3c)}});
+  }
+  return list;
+}
+
 Report check_case(const TestCase& c, const CheckOptions& options) { return Checker(c, options).run(); }
+Report check_equal(const TestCase& c, const CheckOptions& options) { return Checker(c, options).run_equal(); }
 
 void run_case(const TestCase& c, Backend backend, int threads, uint64_t seed,
               const std::function<void(const CallTensors&)>& show) {
@@ -451,7 +589,7 @@ bool applies(Fault fault, const TestCase& c, const CheckOptions& options) {
     case Fault::wrong_gradient:
     case Fault::dropped_gradient: return gradient;
     case Fault::batch_dependent: return c.spec.samples > 1 && !c.op->out_shared(c.op->out_names()[0]);
-    case Fault::isa_dependent: return options.backends.size() > 1;
+    case Fault::isa_dependent: return options.targets.size() > 1;
     default: return true;
   }
 }

@@ -3,9 +3,22 @@
 
 #include <functional>
 
+#include "kernels/core/simt/engine.h"
 #include "kernels/harness/cases.h"
 
 namespace dr::harness {
+
+// What runs a call: a body of the kernels and, on the emulator, how it schedules threads.
+struct Target {
+  Backend backend;
+  emulator::Settings simt{};
+  Target(Backend b) : backend(b) {}
+  Target(Backend b, const emulator::Settings& settings) : backend(b), simt(settings) {}
+  std::string label() const;  // "avx2"; "simt with 64 lanes in reverse order"
+};
+// The emulator with 32 and 64 lanes; threads in their order, in reverse, and in `seeds` other orders; two fills of shared
+// memory.
+std::vector<Target> emulator_targets(int seeds);
 
 // Errors put into a call on purpose. Each must make check_case report a failure.
 enum class Fault : uint8_t {
@@ -16,7 +29,7 @@ enum class Fault : uint8_t {
   unwritten,         // one element of an output keeps what was there before the call
   out_of_bounds,     // one byte is written behind an output
   thread_dependent,  // the last bit of one element differs when two threads run
-  isa_dependent,     // ... when another instruction set runs
+  isa_dependent,     // ... when another instruction set or device runs
   batch_dependent,   // ... when the sample is alone in its batch
   wrong_gradient,    // every element of the first gradient is 1 % off
   dropped_gradient,  // a gradient is zero
@@ -29,7 +42,8 @@ inline constexpr Fault kFaults[] = {Fault::wrong_kernel,   Fault::nan,
 std::string_view name_of(Fault f);
 
 struct CheckOptions {
-  std::vector<Backend> backends;  // the first is compared with the reference, the others with the first
+  // The first, a CPU's, is compared with the reference, the others with the first.
+  std::vector<Target> targets;
   std::vector<int> threads{1, 2, 3};
   double tolerance_scale = 1;  // 0 prints the true residuals
   uint64_t seed = 1;           // of the data
@@ -47,6 +61,8 @@ struct Report {
 };
 
 Report check_case(const TestCase& c, const CheckOptions& options);
+// That the other targets have the bits of the first, and no more.
+Report check_equal(const TestCase& c, const CheckOptions& options);
 
 // Runs a case once and shows its tensors: what audit records in a ledger.
 struct CallTensors {
@@ -55,7 +71,7 @@ struct CallTensors {
 void run_case(const TestCase& c, Backend backend, int threads, uint64_t seed,
               const std::function<void(const CallTensors&)>& show);
 
-// Whether a fault can show in this case (a gradient to drop, a batch to slice, a second instruction set).
+// Whether a fault can show in this case (a gradient to drop, a batch to slice, a second target).
 bool applies(Fault fault, const TestCase& c, const CheckOptions& options);
 
 }  // namespace dr::harness

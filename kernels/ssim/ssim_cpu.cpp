@@ -13,7 +13,7 @@ using Extent = Ssim::Extent;
 DR_INLINE f32v filter(const float* p, int64_t step, const float* weight, auto n) {
   f32v sum{};
 #pragma GCC unroll 11
-  for (int k = 0; k < K; k++) sum = fma(splat(weight[k]), load_n(p + k * step, n), sum);
+  for (int64_t k = 0; k < K; k++) sum = fma(splat(weight[k]), load_n(p + k * step, n), sum);
   return sum;
 }
 

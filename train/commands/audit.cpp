@@ -27,6 +27,7 @@ struct AuditOptions {
   Common common;
   std::string op, name;
   double tolerance_scale = 1;
+  int schedules = 2;
 };
 
 std::vector<TestCase> selected_cases(const std::string& op, const std::string& name) {
@@ -49,13 +50,13 @@ std::vector<TestCase> selected_cases(const std::string& op, const std::string& n
 double finite(double v) { return std::isfinite(v) ? v : std::numeric_limits<double>::max(); }
 
 json to_json(const Report& r, const CheckOptions& o, const Common& common) {
-  json isas = json::array();
-  for (Backend b : o.backends) isas.push_back(std::string(name_of(b)));
+  json targets = json::array();
+  for (const harness::Target& t : o.targets) targets.push_back(t.label());
   return {{"op", r.op},
           {"case", r.name},
           {"device", common.device},
           {"math", common.math},
-          {"instruction_sets", isas},
+          {"targets", targets},
           {"threads", o.threads},
           {"error_over_bound", finite(r.error_over_bound)},
           {"gradient", r.gradient},
@@ -116,11 +117,18 @@ void profile(const std::vector<TestCase>& cases, const Common& common) {
 }
 
 int audit(const AuditOptions& options) {
-  const Backend first = options.common.backend();
+  const DeviceKind kind = parse_device(options.common.device);
+  const Backend asked = options.common.backend(), first = kind == DeviceKind::cpu ? asked : best_cpu_backend();
   CheckOptions check;
-  check.backends = {first};
-  for (Backend b : cpu_backends())
-    if (b != first) check.backends.push_back(b);
+  check.targets = {first};
+  if (kind == DeviceKind::simt) {
+    for (const harness::Target& t : harness::emulator_targets(options.schedules)) check.targets.push_back(t);
+  } else if (kind != DeviceKind::cpu) {
+    check.targets.push_back(asked);
+  } else {
+    for (Backend b : cpu_backends())
+      if (b != first) check.targets.push_back(b);
+  }
   if (options.common.threads > 0) check.threads = {1, options.common.threads};
   check.tolerance_scale = options.tolerance_scale;
   check.seed = options.common.seed;
@@ -128,7 +136,7 @@ int audit(const AuditOptions& options) {
 
   if (!options.common.quiet)
     std::printf("%-22s %5s  %10s  %10s  %-8s %-8s %-8s %-8s %s\n", "op", "cases", "err/bound", "grad/bound", "threads",
-                "batch", "isa", "memory", "faults caught");
+                "batch", kind == DeviceKind::cpu ? "isa" : "device", "memory", "faults caught");
   json ops = json::array();
   int failed = 0, injected = 0, caught = 0, op_count = 0;
   std::vector<std::string> messages;
@@ -164,7 +172,7 @@ int audit(const AuditOptions& options) {
     if (!options.common.quiet)
       std::printf("%-22s %5zu  %10.3f  %10s  %-8s %-8s %-8s %-8s %d/%d\n", op.c_str(), i - begin, error,
                   differentiable ? format("{:.3f}", gradient).c_str() : "-", equal(threads), equal(batch),
-                  check.backends.size() > 1 ? equal(device) : "-", memory ? "ok" : "DAMAGED", op_caught, op_injected);
+                  check.targets.size() > 1 ? equal(device) : "-", memory ? "ok" : "DAMAGED", op_caught, op_injected);
     std::fflush(stdout);
   }
   for (const std::string& m : messages) std::printf("FAILED %s\n", m.c_str());
@@ -195,6 +203,8 @@ void add_audit(Command& app, Body& body) {
   command.add_option("--case", options->name, "this case only");
   command.add_option("--tolerance-scale", options->tolerance_scale, "scale every bound; 0 prints the true residuals")
       .show_default();
+  command.add_option("--schedules", options->schedules,
+                     "device simt: seeded orders of threads, beside their own order and its reverse").range(0, 1000).show_default();
 
   Command diff = command.add_subcommand("diff", "the first difference between two ledgers");
   auto files = std::make_shared<std::pair<std::string, std::string>>();

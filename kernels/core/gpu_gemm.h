@@ -1,0 +1,217 @@
+#pragma once
+// The canonical GEMM on a device: what core/gemm.h is for the CPU, with its order of summation.
+//
+//   store(batch, m, n, sum_k a(batch, m, k) b(batch, k, n))
+//
+// Chunks of 512 along K; inside a chunk an fma chain from +0 in ascending k; chunk sums are added in ascending order; K == 0
+// gives +0. An operand is a struct whose call operator gives an element in f32: a matrix in memory (Operand), the patches of
+// an image, a product that is never stored. Where its `batch` is an object that can be called, that is called once, with the
+// number of the problem, and its result given with each element in place of the number. `store` takes each element of the
+// product once, likewise.
+//
+// A block of 256 threads makes a tile of C through shared memory, kDepth steps of K at a time; the next step's operands are
+// read while the sums of this one are taken. A thread keeps kT x kT sums: of a chunk, and of the chunks before it.
+// Last include of a `.cu`, as gpu.h.
+
+#include "kernels/core/gpu_elementwise.h"
+#include "kernels/core/row_groups.h"
+
+namespace dr::DR_BACKEND {
+
+// Where the matrices of a batch lie: by the four axes before the last two, counted in row-major order.
+struct BatchOffset {
+  int64_t sizes[4] = {1, 1, 1, 1}, strides[4] = {};
+  DR_DEVICE int64_t operator()(int64_t i) const {
+    int64_t offset = 0;
+    DR_UNROLL
+    for (int a = 3; a >= 0; a--) {
+      if (sizes[a] == 1) continue;
+      offset += i % sizes[a] * strides[a];
+      i /= sizes[a];
+    }
+    return offset;
+  }
+};
+inline BatchOffset batch_offset(const View& v) {
+  BatchOffset b;
+  for (int a = v.rank() - 3, to = 3; a >= 0; a--, to--) b.sizes[to] = v.size(a), b.strides[to] = v.stride(a);
+  return b;
+}
+
+// A matrix of f32 or bf16. As A its rows are m and its columns k, as B its rows are k and its columns n: element (i, j) is
+// data[i*ld + j], or data[j*ld + i] where transposed. The type is looked at with each element, which a GEMM's arithmetic
+// hides; a kernel for each pair of types would be compiled four times.
+struct Operand {
+  const void* data;
+  bool is_bf16, transposed;
+  int64_t ld;
+  BatchOffset batch;
+  DR_DEVICE float operator()(int64_t first, int64_t i, int64_t j) const {
+    const int64_t at = first + (transposed ? j * ld + i : i * ld + j);
+    return is_bf16 ? load1(static_cast<const bf16*>(data) + at) : load1(static_cast<const float*>(data) + at);
+  }
+};
+inline Operand operand(const View& v, bool transposed) {
+  return {v.data, v.dtype == DType::bf16, transposed, v.stride(-2), batch_offset(v)};
+}
+
+// Rounds to a matrix of f32 or bf16 in memory.
+struct StoreMatrix {
+  void* data;
+  bool is_bf16;
+  int64_t ld;
+  BatchOffset batch;
+  DR_DEVICE void operator()(int64_t first, int64_t m, int64_t n, float v) const {
+    const int64_t at = first + m * ld + n;
+    if (is_bf16) store1(static_cast<bf16*>(data) + at, v);
+    else store1(static_cast<float*>(data) + at, v);
+  }
+};
+inline StoreMatrix store_matrix(const View& v) {
+  return {v.data, v.dtype == DType::bf16, v.stride(-2), batch_offset(v)};
+}
+
+struct GemmShape {
+  int64_t batch, m, n, k;
+  bool a_along_k, b_along_k;  // A's or B's neighbours along K lie side by side
+};
+
+namespace gemm_detail {
+
+inline constexpr int kThreads = 256, kDepth = 8;
+
+template <class O>
+DR_DEVICE int64_t first_of(const O& o, int64_t problem) {
+  if constexpr (requires { o.batch(problem); }) return o.batch(problem);
+  else return problem;
+}
+
+template <int kTile>
+struct Tiles {
+  // k rows of kTile values; four more, so that a column written by one group does not fall into one bank.
+  float a[kDepth][kTile + 4], b[kDepth][kTile + 4];
+};
+
+// One operand's values of a step that this thread fetches: kTile * kDepth of them over all threads.
+template <int kTile>
+struct Fetch {
+  static constexpr int kEach = kTile * kDepth / kThreads;
+  float v[kEach];
+
+  // Element e of this thread: which of the tile's rows or columns, which k.
+  DR_DEVICE static void place(bool along_k, int e, int& i, int& k) {
+    const int at = thread_index() + e * kThreads;
+    if (along_k) i = at / kDepth, k = at % kDepth;
+    else i = at % kTile, k = at / kTile;
+  }
+  template <class Get>
+  DR_DEVICE void load(bool along_k, int64_t first, int64_t count, int64_t k0, int64_t depth, const Get& get) {
+    DR_UNROLL
+    for (int e = 0; e < kEach; e++) {
+      int i, k;
+      place(along_k, e, i, k);
+      v[e] = first + i < count && k < depth ? get(first + i, k0 + k) : 0.f;
+    }
+  }
+  DR_DEVICE void put(bool along_k, float (*tile)[kTile + 4]) const {
+    DR_UNROLL
+    for (int e = 0; e < kEach; e++) {
+      int i, k;
+      place(along_k, e, i, k);
+      tile[k][i] = v[e];
+    }
+  }
+};
+
+template <int kT, class A, class B, class Store>
+DR_KERNEL void gemm_canonical(GemmShape s, A a, B b, Store store) {
+  constexpr int kSide = 16, kTile = kSide * kT;  // 16 x 16 threads
+  static_assert(kSide * kSide == kThreads);
+  auto& shared = shared_memory<Tiles<kTile>>();
+  const int64_t tiles_m = (s.m + kTile - 1) / kTile, tiles_n = (s.n + kTile - 1) / kTile;
+  const int64_t tile = int64_t(block_index().x) % (tiles_m * tiles_n), batch = int64_t(block_index().x) / (tiles_m * tiles_n);
+  const int64_t m0 = tile / tiles_n * kTile, n0 = tile % tiles_n * kTile;
+  const int tm = thread_index() / kSide, tn = thread_index() % kSide;
+  const int64_t batch_a = first_of(a, batch), batch_b = first_of(b, batch);
+  const auto get_a = [&](int64_t i, int64_t k) { return a(batch_a, i, k); };
+  const auto get_b = [&](int64_t j, int64_t k) { return b(batch_b, k, j); };
+  // A thread has kV rows and columns side by side, which it reads at once.
+  constexpr int kV = kT < 4 ? kT : 4;
+  struct alignas(kV * sizeof(float)) Side { float v[kV]; };
+  const auto row = [&](int i) { return i / kV * kV * kSide + tm * kV + i % kV; };
+  const auto column = [&](int j) { return j / kV * kV * kSide + tn * kV + j % kV; };
+
+  // -0 is what changes no first chunk sum that is added to it.
+  float total[kT][kT], sum[kT][kT];
+  DR_UNROLL
+  for (int i = 0; i < kT; i++)
+    DR_UNROLL
+    for (int j = 0; j < kT; j++) total[i][j] = s.k > 0 ? -0.f : 0.f, sum[i][j] = 0;
+  Fetch<kTile> next_a, next_b;
+  next_a.load(s.a_along_k, m0, s.m, 0, s.k, get_a);
+  next_b.load(s.b_along_k, n0, s.n, 0, s.k, get_b);
+  for (int64_t k0 = 0; k0 < s.k; k0 += kDepth) {
+    next_a.put(s.a_along_k, shared.a);
+    next_b.put(s.b_along_k, shared.b);
+    block_sync();  // the step's operands are there
+    const int64_t left = s.k - k0;
+    if (left > kDepth) {
+      next_a.load(s.a_along_k, m0, s.m, k0 + kDepth, left - kDepth, get_a);
+      next_b.load(s.b_along_k, n0, s.n, k0 + kDepth, left - kDepth, get_b);
+    }
+    const auto step = [&](int k) {
+      Side x[kT / kV], y[kT / kV];
+      DR_UNROLL
+      for (int i = 0; i < kT; i += kV) {
+        x[i / kV] = load_vector<Side>(&shared.a[k][row(i)]);
+        y[i / kV] = load_vector<Side>(&shared.b[k][column(i)]);
+      }
+      DR_UNROLL
+      for (int i = 0; i < kT; i++)
+        DR_UNROLL
+        for (int j = 0; j < kT; j++) sum[i][j] = fma(x[i / kV].v[i % kV], y[j / kV].v[j % kV], sum[i][j]);
+    };
+    // Never beyond K: adding +0 would turn a sum of -0 round.
+    if (left >= kDepth) {
+      DR_UNROLL
+      for (int k = 0; k < kDepth; k++) step(k);
+    } else {
+      for (int k = 0; k < int(left); k++) step(k);
+    }
+    if ((k0 + kDepth) % RowGroups::kChunk == 0 || left <= kDepth) {
+      DR_UNROLL
+      for (int i = 0; i < kT; i++)
+        DR_UNROLL
+        for (int j = 0; j < kT; j++) {
+          total[i][j] = total[i][j] + sum[i][j];
+          sum[i][j] = 0;
+        }
+    }
+    block_sync();  // all have read the step's operands
+  }
+  const int64_t batch_c = first_of(store, batch);
+  DR_UNROLL
+  for (int i = 0; i < kT; i++)
+    DR_UNROLL
+    for (int j = 0; j < kT; j++)
+      if (m0 + row(i) < s.m && n0 + column(j) < s.n) store(batch_c, m0 + row(i), n0 + column(j), total[i][j]);
+}
+
+}  // namespace gemm_detail
+
+template <class A, class B, class Store>
+void gemm(const Context& ctx, const GemmShape& s, const A& a, const B& b, const Store& store) {
+  if (s.batch == 0 || s.m == 0 || s.n == 0) return;
+  const auto run = [&]<int kT>(std::integral_constant<int, kT>) {
+    constexpr int64_t kTile = 16 * kT;
+    const int64_t tiles = s.batch * ((s.m + kTile - 1) / kTile) * ((s.n + kTile - 1) / kTile);
+    launch<gemm_detail::gemm_canonical<kT, A, B, Store>>(
+        ctx, {.grid = {blocks_for(tiles, 1)}, .threads = gemm_detail::kThreads, .shared = sizeof(gemm_detail::Tiles<kTile>)}, s,
+        a, b, store);
+  };
+  // A tile of 128 where they fill the device, else of 32.
+  if (s.batch * s.m * s.n >= int64_t{1} << 20 && s.m >= 64 && s.n >= 64) run(std::integral_constant<int, 8>{});
+  else run(std::integral_constant<int, 2>{});
+}
+
+}  // namespace dr::DR_BACKEND

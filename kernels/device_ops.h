@@ -1,0 +1,21 @@
+#pragma once
+// The ops that have device kernels, in their .cu. An op that is not named here runs on the CPU alone.
+
+namespace dr {
+
+template <class O>
+inline constexpr bool has_device_kernels = false;
+
+#define DR_ON_DEVICES(Name) \
+  struct Name;              \
+  template <>               \
+  inline constexpr bool has_device_kernels<Name> = true;
+
+DR_ON_DEVICES(AdaLN)
+DR_ON_DEVICES(Add)
+DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(MatMul)
+
+#undef DR_ON_DEVICES
+
+}  // namespace dr
