@@ -21,6 +21,7 @@
 #endif
 
 #if defined(DR_BACKEND_cuda)
+#include <cuda.h>
 #include <cuda_runtime.h>
 #elif defined(DR_BACKEND_hip)
 #include <hip/hip_runtime.h>
@@ -80,6 +81,11 @@ DR_DEVICE void block_sync(emulator::Site site = emulator::Site::here()) {
 }
 DR_DEVICE void group_sync(emulator::Site site = emulator::Site::here()) {
   emulator::meet(simt_detail::group_start(), kGroup, "group_sync", site, nullptr, nullptr);
+}
+// All lanes of a wave, 32 or 64.
+DR_DEVICE void wave_sync(emulator::Site site = emulator::Site::here()) {
+  const unsigned lanes = unsigned(wave_lanes());
+  emulator::meet(emulator::thread_index() / lanes * lanes, lanes, "wave_sync", site, nullptr, nullptr);
 }
 // Barrier `id`, 1 to 15, among `threads` of the block; arrive does not wait.
 DR_DEVICE void named_sync(int id, int threads, emulator::Site site = emulator::Site::here()) {
@@ -215,6 +221,7 @@ DR_DEVICE void block_sync() { __syncthreads(); }
 #if defined(DR_BACKEND_cuda)
 DR_DEVICE int wave_lanes() { return 32; }
 DR_DEVICE void group_sync() { __syncwarp(); }
+DR_DEVICE void wave_sync() { __syncwarp(); }
 DR_DEVICE void named_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 DR_DEVICE void named_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 template <class T>
@@ -233,6 +240,7 @@ DR_DEVICE void group_sync() {
   __builtin_amdgcn_fence(__ATOMIC_ACQ_REL, "wavefront");
   __builtin_amdgcn_wave_barrier();
 }
+DR_DEVICE void wave_sync() { group_sync(); }
 template <class T>
 DR_DEVICE T shuffle(T value, int from) {
   return __shfl(value, from, 32);

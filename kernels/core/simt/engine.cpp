@@ -98,6 +98,7 @@ struct Launch {
   std::vector<unsigned> rank, by_rank;  // of a thread in the schedule's order
   ReadySet ready;
   std::vector<Meeting> meetings;
+  std::unique_ptr<BlockState> state;
   NamedBarrier named[16];
   std::string error;
   unsigned running = 0;
@@ -212,6 +213,7 @@ void run_block(Fibres& fibres, Launch& l, const Grid& block, uint64_t number) {
   for (unsigned i = 0; i < n; i++) l.rank[l.by_rank[i]] = i;
   l.ready.clear();
   l.meetings.clear();
+  l.state.reset();
   for (NamedBarrier& b : l.named) b = {};
   for (unsigned i = 0; i < n; i++) {
     l.threads[i] = {};
@@ -221,10 +223,12 @@ void run_block(Fibres& fibres, Launch& l, const Grid& block, uint64_t number) {
   counted.threads += n;
   for (unsigned left = n; left > 0;) {
     int next = l.ready.take_first();
-    for (unsigned i = 0; next < 0 && i < n; i++) {  // those that wait for a condition
-      const unsigned t = l.by_rank[i];
-      if (l.threads[t].ready && (*l.threads[t].ready)()) l.threads[t].ready = nullptr, next = int(i);
-    }
+    do {
+      for (unsigned i = 0; next < 0 && i < n; i++) {  // those that wait for a condition
+        const unsigned t = l.by_rank[i];
+        if (l.threads[t].ready && (*l.threads[t].ready)()) l.threads[t].ready = nullptr, next = int(i);
+      }
+    } while (next < 0 && l.state && l.state->advance());
     if (next < 0) report_stuck();
     if (l.error.empty()) {
       l.running = l.by_rank[size_t(next)];
@@ -242,6 +246,9 @@ void run_block(Fibres& fibres, Launch& l, const Grid& block, uint64_t number) {
     }
     if (!l.error.empty()) throw Error("simt: " + l.error);
   }
+  if (l.state)
+    if (const std::string left = l.state->unfinished(); !left.empty())
+      throw Error(format("simt: kernel {}, block ({},{},{}) ends: {}", l.kernel, block.x, block.y, block.z, left));
 }
 
 struct AlignedDelete {
@@ -341,6 +348,14 @@ void wait_until(const std::function<bool()>& ready, const char* what, Site site)
   if (ready()) return;
   running().ready = &ready;
   block_here(what, site);
+}
+
+std::unique_ptr<BlockState>& block_state() { return current->state; }
+std::span<std::byte> all_shared_memory() { return {current->shared, current->shape.shared}; }
+bool happens_at_once(uint64_t salt) {
+  if (settings().order != Order::seeded) return settings().order == Order::reverse;
+  const Grid& b = current->block;
+  return mix(mix(settings().seed) ^ mix(salt) ^ mix(b.x + 0x10001ull * b.y + 0x100000007ull * b.z)) & 1;
 }
 
 // ---- asynchronous copies ----

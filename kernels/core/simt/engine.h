@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -76,6 +77,20 @@ void wait_until(const std::function<bool()>& ready, const char* what, Site site)
 void async_copy(void* shared_to, const void* from, size_t bytes, Site site);
 void async_commit();
 void async_wait(int groups_left);  // all but the newest `groups_left` groups have landed
+
+// ---- what else a block keeps (matrix.cpp), made when it is first asked for ----
+
+class BlockState {
+ public:
+  virtual ~BlockState() = default;
+  virtual bool advance() = 0;                // completes something that is under way, when no thread can run
+  virtual std::string unfinished() const = 0;  // at the block's end: what nobody waited for, or nothing
+};
+std::unique_ptr<BlockState>& block_state();
+std::span<std::byte> all_shared_memory();
+// Whether something asynchronous happens at once or as late as it may: late in their own order, at once in reverse, either
+// in a seeded order. `salt` tells the things of a block apart.
+bool happens_at_once(uint64_t salt);
 
 // ---- launches ----
 
