@@ -192,13 +192,13 @@ clean:
 # ---- rules ----
 $(BUILD)/dreamroad: $(APP_OBJ) $(LIB_OBJ) $(BUILD)/isas
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $(filter %.o,$^) $(LIBS)
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $(filter %.o,$^) $(LIBS) $(DEVICE_LIBS)
 $(BUILD)/run_tests: $(TEST_OBJ) $(TEST_LIB_OBJ) $(filter-out $(BUILD)/train/main.o,$(APP_OBJ))
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lgtest $(LIBS)
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lgtest $(LIBS) $(DEVICE_LIBS)
 $(BUILD)/prove_math: $(PROVE_OBJ) $(TEST_LIB_OBJ)
 	@echo "  $@"
-	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp $(LIBS)
+	$(Q)$(CXX) $(OPT) -pthread -o $@ $^ -lmpfr -lgmp $(LIBS) $(DEVICE_LIBS)
 
 $(FUZZ)/io.a: $(FUZZ_LIB_OBJ)
 	@rm -f $@; ar rcs $@ $^
@@ -254,6 +254,32 @@ $(BUILD)/%_cpu.$(1).o: %_cpu.cpp $(KERNEL_PCH) $(BUILD)/flags
 endef
 $(foreach isa,$(PROOF_ISAS),$(eval $(call isa_rule,$(isa))))
 
+# ---- CUDA and HIP: nvcc and hipcc bring libfmt's compile-time checks down, so those are off there ----
+NVCC  ?= nvcc
+HIPCC ?= hipcc
+CUDA_ARCHS ?= 80 90a
+HIP_ARCHS  ?= gfx90a
+DEVICE_COMMON := -std=c++20 -I. -O3 -MMD -MP
+NVCC_FLAGS := $(DEVICE_COMMON) -lineinfo -fmad=false --expt-relaxed-constexpr --diag-suppress 1675 -Xptxas -v,-warn-spills \
+  $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 \
+  -Xcompiler -Wall,-Wextra,-Wno-array-bounds,-ffp-contract=off
+HIPCC_FLAGS := $(DEVICE_COMMON) -x hip -ffp-contract=off $(addprefix --offload-arch=,$(HIP_ARCHS))
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC) 2>/dev/null)))
+DEVICE_LIBS := $(if $(filter cuda,$(DEVICES)),-L$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -ldl -lrt) \
+  $(if $(filter hip,$(DEVICES)),-lamdhip64)
+# What ptxas says of each kernel (registers, spills) is kept beside the object.
+$(BUILD)/%.cuda.o: %.cu $(BUILD)/cuda_flags
+	@mkdir -p $(@D); echo "  $@"
+	$(Q)$(NVCC) $(NVCC_FLAGS) -DDR_BACKEND=cuda -DDR_BACKEND_cuda -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas); exit 1; }
+	@! grep -E 'warning' $(@:.o=.ptxas) | grep -v 'spilled to local memory'
+$(BUILD)/%.hip.o: %.cu $(BUILD)/hip_flags
+	@mkdir -p $(@D); echo "  $@"
+	$(Q)$(HIPCC) $(HIPCC_FLAGS) -DDR_BACKEND=hip -DDR_BACKEND_hip -c $< -o $@ 2>$(@:.o=.clang) || { cat $(@:.o=.clang); exit 1; }
+$(BUILD)/cuda_flags: FORCE
+	$(call kept,$(NVCC) $(NVCC_FLAGS))
+$(BUILD)/hip_flags: FORCE
+	$(call kept,$(HIPCC) $(HIPCC_FLAGS))
+
 # The emulator's kernels are there to be right, not fast: -O1 takes half the time of -O3.
 $(BUILD)/%.simt.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D); echo "  $@"
@@ -272,4 +298,4 @@ $(BUILD)/%.o: %.cpp $(PLAIN_PCH) $(BUILD)/flags
 	$(Q)$(CXX) $(COMMON) $(OPT) $(call using,$(PLAIN_PCH)) $(EXTRA) -c $< -o $@
 
 -include $(patsubst %.o,%.d,$(sort $(LIB_OBJ) $(TEST_LIB_OBJ)) $(APP_OBJ) $(TEST_OBJ) $(PROVE_OBJ)) \
-  $(patsubst %.gch,%.d,$(KERNEL_PCH) $(PLAIN_PCH)) $(shell find $(FUZZ) -name '*.d' 2>/dev/null)
+  $(foreach d,cuda hip,$(patsubst %.cu,$(BUILD)/%.$(d).d,$(DEVICE_SRC))) $(patsubst %.gch,%.d,$(KERNEL_PCH) $(PLAIN_PCH)) $(shell find $(FUZZ) -name '*.d' 2>/dev/null)

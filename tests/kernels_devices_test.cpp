@@ -17,7 +17,7 @@ std::vector<Target> device_targets() {
     using emulator::Order;
     list.push_back({Backend::simt, {.lanes = 32, .order = Order::identity, .poison = 0xff}});
     list.push_back({Backend::simt, {.lanes = 32, .order = Order::reverse, .poison = 0x3c}});
-    list.push_back({Backend::simt, {.lanes = 64, .order = Order::seeded, .poison = 0xff}});
+    list.push_back({Backend::simt, {.lanes = 64, .hopper = false, .order = Order::seeded, .poison = 0xff}});
   }
   for (Backend b : {Backend::cuda, Backend::hip})
     if (DeviceApi* api = device_api(b); api && api->missing().empty()) list.push_back(b);

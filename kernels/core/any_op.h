@@ -36,6 +36,7 @@ class AnyOp {
   virtual void backward(Context& ctx, Views in, Views out, Views out_grad, Views grad) const = 0;
   virtual void reference(Views in, Views out, Views bound) const = 0;
   virtual double gradient_k(Views in) const = 0;
+  virtual double fast_factor(Views in) const = 0;  // 0: the fast tier runs the canonical kernels
   virtual Cost cost(Views in) const = 0;
   virtual Cost backward_cost(Views in) const = 0;
 

@@ -59,6 +59,11 @@ class ErasedOp final : public AnyOp {
     if constexpr (DifferentiableOp<O>) return op_.gradient_k(from_views<typename O::In>(in));
     else return 0;
   }
+  double fast_factor(Views in) const override {
+    const auto views = from_views<typename O::In>(in);
+    if constexpr (requires { op_.fast_factor(views); }) return op_.fast_factor(views);
+    else return 0;
+  }
   Cost cost(Views in) const override { return op_.cost(from_views<typename O::In>(in)); }
   Cost backward_cost(Views in) const override {
     if constexpr (DifferentiableOp<O>) return op_.backward_cost(from_views<typename O::In>(in));

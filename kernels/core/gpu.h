@@ -21,6 +21,7 @@
 #endif
 
 #if defined(DR_BACKEND_cuda)
+#include <cublasLt.h>
 #include <cuda.h>
 #include <cuda_runtime.h>
 #elif defined(DR_BACKEND_hip)
@@ -35,9 +36,11 @@
 #define DR_KERNEL
 #define DR_DEVICE inline
 #define DR_UNROLL
+#define DR_LAUNCH_BOUNDS(threads, blocks)
 #else
 #define DR_KERNEL __global__
 #define DR_DEVICE __device__ __forceinline__
+#define DR_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define DR_UNROLL _Pragma("unroll")  // before a loop whose arrays must lie in registers
 #endif
 
@@ -345,6 +348,25 @@ DR_DEVICE int64_t global_thread() { return int64_t(block_index().x) * block_thre
 DR_DEVICE int64_t global_group() { return int64_t(block_index().x) * block_groups() + group_index(); }
 DR_DEVICE bool any(bool condition) { return ballot(condition) != 0; }
 DR_DEVICE bool all(bool condition) { return ballot(condition) == 0xffffffffu; }
+
+// How many blocks of a kernel that stays on its multiprocessor there are to be.
+inline int multiprocessors() {
+#if defined(DR_BACKEND_simt)
+  return 3;
+#elif defined(DR_BACKEND_cuda)
+  static const int count = [] {
+    int n = 0;
+    return cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, 0) == cudaSuccess ? n : 1;
+  }();
+  return count;
+#else
+  static const int count = [] {
+    int n = 0;
+    return hipDeviceGetAttribute(&n, hipDeviceAttributeMultiprocessorCount, 0) == hipSuccess ? n : 1;
+  }();
+  return count;
+#endif
+}
 
 // How a kernel says that it met bad data (DeviceFault); it then goes on with something defined.
 struct FaultSink {

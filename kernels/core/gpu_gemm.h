@@ -66,6 +66,10 @@ struct StoreMatrix {
     if (is_bf16) store1(static_cast<bf16*>(data) + at, v);
     else store1(static_cast<float*>(data) + at, v);
   }
+  DR_DEVICE void pair(int64_t first, int64_t m, int64_t n, float v0, float v1) const {
+    (*this)(first, m, n, v0);
+    (*this)(first, m, n + 1, v1);
+  }
 };
 inline StoreMatrix store_matrix(const View& v) {
   return {v.data, v.dtype == DType::bf16, v.stride(-2), batch_offset(v)};

@@ -61,7 +61,7 @@ struct TensorTiles {
 
 #if defined(DR_BACKEND_simt)
 
-inline bool has_hopper(const Context&) { return true; }
+inline bool has_hopper() { return emulator::settings().lanes == 32 && emulator::settings().hopper; }
 
 inline TensorMap tensor_map(const TensorTiles& t) {
   TensorMap m{static_cast<std::byte*>(t.data), t.rank, 2, true, {}, {}, {}};
@@ -128,7 +128,7 @@ DR_DEVICE void take_registers() {}
 
 #elif defined(DR_BACKEND_cuda)
 
-inline bool has_hopper(const Context&) {
+inline bool has_hopper() {
   static const bool has = [] {
     int major = 0, minor = 0;
     return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&

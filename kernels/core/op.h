@@ -21,6 +21,8 @@
 //                                   lies too close to a discontinuity to be decided (a tenth of them at most)
 //   gradient_k(in)                  k for gradients: the harness takes sum |terms| from central differences of the
 //                                   reference
+//   fast_factor(in)                 of an op with kernels of the fast tier: how many times the bounds of the canonical
+//                                   results, outputs' and gradients', theirs are; justified beside it
 //   cost(in), backward_cost(in)     FLOPs and compulsory traffic
 //   cases()                         ordinary, awkward, empty, adversarial; and those that bench times
 

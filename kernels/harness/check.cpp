@@ -182,8 +182,8 @@ class Checker {
   Report run() {
     const Target first = options_.targets.at(0);
     Result base = call(views_of(in_), views_of(out_grad_), {.target = first, .leaves = samples_});
-    check_reference(base);
-    check_gradient(base);
+    check_reference(base, first);
+    check_gradient(base, first);
     {
       Result again = call(views_of(in_), views_of(out_grad_), {.target = first, .leaves = samples_, .poison = 0x3c});
       compare(base, again, "a second run with other contents in outputs and scratch", report_.memory_ok);
@@ -206,17 +206,32 @@ class Checker {
  private:
   void failure(std::string text) { report_.failures.push_back(std::move(text)); }
 
-  // The bits of every target, and of every target with one gradient wanted at a time (the first of a device's alone: what
-  // is absent does not depend on the order of threads).
+  // The bits of every target, and, of the first of a device's, those of each gradient wanted alone: what is absent does not
+  // depend on the order of threads.
   void check_targets(const Result& base) {
-    Backend before = options_.targets[0].backend;
+    std::string before;
+    std::vector<std::pair<std::string, Result>> fast;  // the first result of each kind of target
     for (size_t i = 1; i < options_.targets.size(); i++) {
       const Target& target = options_.targets[i];
       if (!op_.runs_on(target.backend)) continue;
       Result r = call(views_of(in_), views_of(out_grad_), {.target = target, .leaves = samples_, .poison = target.simt.poison});
+      if (target.math == MathTier::fast && op_.fast_factor(views_of(in_)) > 0) {
+        // Other instructions sum in another order.
+        const std::string kind = format("{} {} {}", dr::name_of(target.backend), target.simt.lanes, target.simt.hopper);
+        const auto known = std::find_if(fast.begin(), fast.end(), [&](const auto& f) { return f.first == kind; });
+        if (known == fast.end()) {
+          check_reference(r, target);
+          check_gradient(r, target);
+          fast.emplace_back(kind, std::move(r));
+        } else {
+          compare(known->second, r, target.label(), report_.device_equal);
+        }
+        continue;
+      }
       compare(base, r, target.label(), report_.device_equal);
-      if (!is_cpu(target.backend) && target.backend != before) check_single_gradients(base, target);
-      before = target.backend;
+      const std::string kind = format("{} {}", dr::name_of(target.backend), int(target.math));
+      if (!is_cpu(target.backend) && kind != before) check_single_gradients(base, target);
+      before = kind;
     }
   }
 
@@ -241,6 +256,7 @@ class Checker {
     Scratch scratch(api, op_.scratch_bytes(host_in, backend, how.threads), how.poison);
     Context ctx;
     ctx.backend = backend;
+    ctx.math = how.target.math;
     ctx.pool = how.threads > 1 ? &pool : nullptr;
     ctx.fault = api ? api->fault() : nullptr;
     ctx.scratch = scratch.bytes();
@@ -280,7 +296,15 @@ class Checker {
 
   // ---- outputs against the double reference ----
 
-  void check_reference(const Result& r) {
+  // How many times its canonical bound an error of this target may be.
+  double factor_of(const Target& target) const {
+    const double fast = target.math == MathTier::fast ? op_.fast_factor(views_of(in_)) : 0;
+    return fast > 0 ? fast : 1;
+  }
+  static std::string tier_of(const Target& target) { return target.math == MathTier::fast ? " (" + target.label() + ")" : ""; }
+
+  void check_reference(const Result& r, const Target& target) {
+    const double factor = factor_of(target);
     std::vector<GuardedTensor> in, out, bound;
     for (const GuardedTensor& t : in_) in.push_back(to_double(t.view()));
     for (const GuardedTensor& t : r.out) {
@@ -298,7 +322,7 @@ class Checker {
       for_elements(y, [&](int64_t offset) {
         const double value = get(y, offset), expected = get(ref, i), terms = get(k, i);
         // An integer is exact unless the reference wrote a bound, in whole units, over the poison, which is a NaN.
-        double limit = is_floating(y.dtype) ? kUnit * terms + kTiny : std::isnan(terms) ? 0 : terms;
+        double limit = is_floating(y.dtype) ? factor * kUnit * terms + kTiny : std::isnan(terms) ? 0 : terms;
         undecided += std::isinf(limit);
         if (y.dtype == DType::bf16) limit += kUnitBf16 * (std::fabs(expected) + limit) + 0x1p-133;
         const bool overflow =
@@ -308,8 +332,9 @@ class Checker {
         if (!(ratio <= report_.error_over_bound))
           report_.error_over_bound = std::isnan(ratio) ? std::numeric_limits<double>::infinity() : ratio;
         if (!(error <= limit * options_.tolerance_scale) && shown++ < kMaxMessages)
-          failure(format("{}: {}{} is {:.9g}, the reference {:.9g}; error {:.3g}, bound {:.3g}", case_.id(),
-                         op_.out_names()[f], index_of(y, i), value, expected, std::fabs(value - expected), limit));
+          failure(format("{}{}: {}{} is {:.9g}, the reference {:.9g}; error {:.3g}, bound {:.3g}", case_.id(),
+                         tier_of(target), op_.out_names()[f], index_of(y, i), value, expected, std::fabs(value - expected),
+                         limit));
         i++;
       });
       if (undecided * 10 > i)
@@ -320,7 +345,7 @@ class Checker {
 
   // ---- gradients against central differences of the double reference ----
 
-  void check_gradient(const Result& r) {
+  void check_gradient(const Result& r, const Target& target) {
     if (!case_.differentiable()) return;
     if (!case_.spec.gradient) {
       report_.gradient = "skipped";
@@ -334,7 +359,7 @@ class Checker {
       const TensorSpec spec{is_floating(t.view().dtype) ? DType::f64 : t.view().dtype, t.view().sizes};
       plus.emplace_back(spec), minus.emplace_back(spec), bound.emplace_back(TensorSpec{DType::f64, t.view().sizes});
     }
-    const double k = op_.gradient_k(views_of(in_));
+    const double k = factor_of(target) * op_.gradient_k(views_of(in_));
     for (size_t g = 0; g < r.grad.size(); g++) {
       const std::string_view field = op_.grad_names()[g];
       const GuardedTensor& x = in[size_t(find(op_.in_names(), field))];
@@ -392,14 +417,14 @@ class Checker {
         if (!(ratio <= report_.gradient_over_bound))
           report_.gradient_over_bound = std::isnan(ratio) ? std::numeric_limits<double>::infinity() : ratio;
         if (!(error <= limit * options_.tolerance_scale) && shown++ < kMaxMessages)
-          failure(format("{}: gradient of {}{} is {:.9g}, central differences give {:.9g}; error {:.3g}, bound {:.3g}",
-                         case_.id(), field, index_of(grad, flat), value, row.difference, error, limit));
+          failure(format("{}{}: gradient of {}{} is {:.9g}, central differences give {:.9g}; error {:.3g}, bound {:.3g}",
+                         case_.id(), tier_of(target), field, index_of(grad, flat), value, row.difference, error, limit));
         largest = std::max(largest, std::fabs(value));
         largest_difference = std::max(largest_difference, std::fabs(row.difference));
       }
       if (!(largest > 0 && largest_difference > 0))
-        failure(format("{}: the gradient of {} is zero (kernel {}, central differences {}): nothing is proven",
-                       case_.id(), field, largest, largest_difference));
+        failure(format("{}{}: the gradient of {} is zero (kernel {}, central differences {}): nothing is proven",
+                       case_.id(), tier_of(target), field, largest, largest_difference));
     }
     if (report_.failures.size() != before) report_.gradient = "failed";
   }
@@ -516,7 +541,10 @@ class Checker {
         if (how.threads == 2) flip_bit(v, 0);
         return;
       case Fault::isa_dependent:
-        if (how.target.label() != options_.targets[0].label()) flip_bit(v, 0);
+        // The fast tier's own bits are the first of its targets'.
+        if (how.target.label() != options_.targets[0].label() &&
+            !(how.target.math == MathTier::fast && how.target.simt.order == emulator::Order::identity))
+          flip_bit(v, 0);
         return;
       case Fault::batch_dependent:
         if (how.leaves != samples_ || how.first_sample) flip_bit(v, 0);
@@ -551,22 +579,28 @@ std::string_view name_of(Fault f) {
 }
 
 std::string Target::label() const {
-  if (backend != Backend::simt) return std::string(dr::name_of(backend));
+  const std::string_view tier = math == MathTier::fast ? ", fast" : "";
+  if (backend != Backend::simt) return format("{}{}", dr::name_of(backend), tier);
   constexpr std::string_view orders[] = {"in order", "in reverse order", "in seeded order"};
-  return format("simt with {} lanes {}{}", simt.lanes, orders[int(simt.order)],
-                simt.order == emulator::Order::seeded ? format(" {}", simt.seed) : "");
+  return format("simt with {} lanes{} {}{}{}", simt.lanes, simt.hopper ? "" : ", not Hopper,", orders[int(simt.order)],
+                simt.order == emulator::Order::seeded ? format(" {}", simt.seed) : "", tier);
 }
 
-std::vector<Target> emulator_targets(int seeds) {
+std::vector<Target> emulator_targets(int seeds, MathTier math) {
   using emulator::Order;
   std::vector<Target> list;
-  for (int lanes : {32, 64}) {
-    list.push_back({Backend::simt, {.lanes = lanes, .order = Order::identity, .poison = 0xff}});
-    list.push_back({Backend::simt, {.lanes = lanes, .order = Order::reverse, .poison = 0x3c}});
-    for (int s = 1; s <= seeds; s++)
-      list.push_back({Backend::simt,
-                      {.lanes = lanes, .order = Order::seeded, .seed = uint64_t(s), .poison = uint8_t(s % 2 ? 0xff : 0x3c)}});
-  }
+  const auto add_all = [&](int lanes, bool hopper) {
+    const auto add = [&](Order order, uint64_t seed, uint8_t poison) {
+      list.push_back(
+          {Backend::simt, {.lanes = lanes, .hopper = hopper, .order = order, .seed = seed, .poison = poison}, math});
+    };
+    add(Order::identity, 1, 0xff);
+    add(Order::reverse, 1, 0x3c);
+    for (int s = 1; s <= seeds; s++) add(Order::seeded, uint64_t(s), s % 2 ? 0xff : 0x3c);
+  };
+  add_all(32, true);
+  if (math == MathTier::fast) add_all(32, false);  // the canonical kernels do not ask
+  add_all(64, false);
   return list;
 }
 

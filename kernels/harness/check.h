@@ -12,13 +12,15 @@ namespace dr::harness {
 struct Target {
   Backend backend;
   emulator::Settings simt{};
-  Target(Backend b) : backend(b) {}
-  Target(Backend b, const emulator::Settings& settings) : backend(b), simt(settings) {}
-  std::string label() const;  // "avx2"; "simt with 64 lanes in reverse order"
+  MathTier math = MathTier::canonical;
+  Target(Backend b, MathTier m = MathTier::canonical) : backend(b), math(m) {}
+  Target(Backend b, const emulator::Settings& settings, MathTier m = MathTier::canonical)
+      : backend(b), simt(settings), math(m) {}
+  std::string label() const;  // "avx2"; "simt with 64 lanes in reverse order"; "cuda, fast"
 };
-// The emulator with 32 and 64 lanes; threads in their order, in reverse, and in `seeds` other orders; two fills of shared
+// The emulator with 32 and 64 lanes, and for the fast tier as a Hopper and as none; threads in their order, in reverse, and in `seeds` other orders; two fills of shared
 // memory.
-std::vector<Target> emulator_targets(int seeds);
+std::vector<Target> emulator_targets(int seeds, MathTier math = MathTier::canonical);
 
 // Errors put into a call on purpose. Each must make check_case report a failure.
 enum class Fault : uint8_t {
@@ -42,7 +44,8 @@ inline constexpr Fault kFaults[] = {Fault::wrong_kernel,   Fault::nan,
 std::string_view name_of(Fault f);
 
 struct CheckOptions {
-  // The first, a CPU's, is compared with the reference, the others with the first.
+  // The first, a CPU's, is compared with the reference, the others with the first. Where an op has kernels of the fast tier,
+  // the targets of that tier are compared with the reference, within their own bound, and with each other.
   std::vector<Target> targets;
   std::vector<int> threads{1, 2, 3};
   double tolerance_scale = 1;  // 0 prints the true residuals

@@ -1,6 +1,6 @@
 #include "kernels/matmul/matmul.h"
 
-#include "kernels/core/gpu_gemm.h"
+#include "kernels/core/gpu_gemm_fast.h"
 
 namespace dr {
 namespace DR_BACKEND {
@@ -12,7 +12,7 @@ void multiply(const Context& ctx, const View& a, bool trans_a, const View& b, bo
   GemmShape s{.batch = 1, .m = c.size(rank - 2), .n = c.size(rank - 1), .k = a.size(rank - (trans_a ? 2 : 1)),
               .a_along_k = !trans_a, .b_along_k = trans_b};
   for (int axis = 0; axis < rank - 2; axis++) s.batch *= c.size(axis);
-  gemm(ctx, s, operand(a, trans_a), operand(b, trans_b), store_matrix(c));
+  if (!fast_gemm(ctx, s, a, b, c)) gemm(ctx, s, operand(a, trans_a), operand(b, trans_b), store_matrix(c));
 }
 
 }  // namespace

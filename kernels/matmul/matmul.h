@@ -53,6 +53,7 @@ struct MatMul {
 
   // Both gradients are one product.
   double gradient_k(const In& in) const { return std::max(chain_depth(m(in)), chain_depth(n(in))); }
+  double fast_factor(const In& in) const { return std::max({tile_factor(m(in)), tile_factor(n(in)), tile_factor(k(in))}); }
   Cost cost(const In& in) const {
     return traffic(2.0 * double(infer(in)[0].sizes.count()) * double(k(in)), in, infer(in));
   }
@@ -84,6 +85,11 @@ struct MatMul {
         list.push_back(make(0, 7, 31, 600, ta, tb, DType::bf16, DType::bf16));  // a second, shorter chunk
         list.push_back(make(0, 9, 17, 1100, ta, tb, DType::f32, DType::f32, 5));
         list.push_back(make(0, 67, 113, 65, ta, tb));
+      }
+    for (bool ta : {false, true})  // rows of whole 16 bytes, as matrix tiles want them: full tiles and cut ones
+      for (bool tb : {false, true}) {
+        list.push_back(make(2, 136, 72, 40, ta, tb, DType::bf16, DType::bf16));
+        list.push_back(make(0, 24, 144, 104, ta, tb, DType::bf16, DType::bf16, 8));
       }
     for (int64_t s : {1, 5, 7, 31, 33}) list.push_back(make(0, s, s, s, false, true));
     list.push_back(make(2, 1, 1, 1, true, false));

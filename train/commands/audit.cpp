@@ -121,10 +121,11 @@ int audit(const AuditOptions& options) {
   const Backend asked = options.common.backend(), first = kind == DeviceKind::cpu ? asked : best_cpu_backend();
   CheckOptions check;
   check.targets = {first};
+  const MathTier math = parse_math(options.common.math, kind);
   if (kind == DeviceKind::simt) {
-    for (const harness::Target& t : harness::emulator_targets(options.schedules)) check.targets.push_back(t);
+    for (const harness::Target& t : harness::emulator_targets(options.schedules, math)) check.targets.push_back(t);
   } else if (kind != DeviceKind::cpu) {
-    check.targets.push_back(asked);
+    check.targets.push_back({asked, math});
   } else {
     for (Backend b : cpu_backends())
       if (b != first) check.targets.push_back(b);

@@ -25,7 +25,8 @@ enum class Order : uint8_t { identity, reverse, seeded };
 
 // Of every launch from now on. A program sets them between launches.
 struct Settings {
-  int lanes = 32;  // of a warp: 32 or 64
+  int lanes = 32;      // of a warp: 32 or 64
+  bool hopper = true;  // whether a device of 32 lanes has bulk copies and wgmma
   Order order = Order::identity;
   uint64_t seed = 1;       // of Order::seeded
   uint8_t poison = 0xff;   // 0xff...: a NaN in every floating type
