@@ -11,6 +11,10 @@ size_t Arena::size_class(size_t bytes) {
   return std::max<size_t>(1, (bytes + step - 1) / step) * step;
 }
 
+Arena::~Arena() {
+  for (const auto& [p, size] : blocks_) device_->free(p, size);
+}
+
 void* Arena::from_system(size_t size) {
   void* p = device_->allocate(size);
   if (!p) {  // perhaps the cache holds it in other blocks
@@ -21,6 +25,7 @@ void* Arena::from_system(size_t size) {
   CHECK(p, "out of memory on {}: {} MiB asked for, {} MiB in use, {} MiB available", name_of(device_->kind()),
         size >> 20, stats_.live >> 20, device_->memory().available >> 20);
   stats_.system_allocations++;
+  blocks_[p] = size;
   return p;
 }
 
@@ -88,7 +93,13 @@ void Arena::keep_large(std::byte* p) {
 
 void* Arena::allocate(size_t bytes, uint32_t label) {
   const size_t size = size_class(bytes);
+  if (recording_ == Recording::replaying) {
+    CHECK(next_ < given_.size() && given_[next_].first == size,
+          "recorded work: tensor {} of this run has {} bytes, another number than when it was recorded", next_, bytes);
+    return given_[next_++].second;
+  }
   void* const p = size < kLarge ? take_small(size) : take_large(size);
+  if (recording_ == Recording::recording) given_.emplace_back(size, p);
   stats_.live += size;
   stats_.peak = std::max(stats_.peak, stats_.live);
   ArenaStats::Label& l = stats_.labels[label];
@@ -98,6 +109,7 @@ void* Arena::allocate(size_t bytes, uint32_t label) {
 }
 
 void Arena::free(void* p, size_t bytes, uint32_t label) noexcept {
+  if (recording_ == Recording::replaying) return;
   const size_t size = size_class(bytes);
   if (size < kLarge) small_[size].push_back(p), stats_.cached += size;
   else keep_large(static_cast<std::byte*>(p));
@@ -107,7 +119,7 @@ void Arena::free(void* p, size_t bytes, uint32_t label) noexcept {
 
 void Arena::trim() noexcept {
   for (auto& [size, blocks] : small_) {
-    for (void* p : blocks) device_->free(p, size);
+    for (void* p : blocks) device_->free(p, size), blocks_.erase(p);
     stats_.cached -= size * blocks.size();
     blocks.clear();
   }
@@ -119,6 +131,7 @@ void Arena::trim() noexcept {
       continue;
     }
     device_->free(p, size);
+    blocks_.erase(p);
     stats_.cached -= size;
     parts_.erase(p);
     it = large_.erase(it);

@@ -29,11 +29,12 @@ struct ArenaStats {
 class Arena {
  public:
   explicit Arena(std::shared_ptr<Device> device) : device_(std::move(device)) { stats_.labels.push_back({}); }
-  ~Arena() { trim(); }
+  ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
   Device& device() const { return *device_; }
+  const std::shared_ptr<Device>& shared_device() const { return device_; }
 
   // At least `bytes` (a multiple of 64; at most a 32nd more than asked for), rounded so that near sizes share
   // blocks.
@@ -63,6 +64,12 @@ class Arena {
     uint32_t before_;
   };
 
+  // For recorded work: between record and the first replay, what is given out is written down; from replay on the same
+  // blocks are given out again in the same order, whatever was freed, and nothing is taken back.
+  void record() { recording_ = Recording::recording; }
+  void replay() { recording_ = Recording::replaying, next_ = 0; }
+  bool replayed() const { return next_ == given_.size(); }
+
   std::string table() const;  // for --memory
 
  private:
@@ -81,9 +88,13 @@ class Arena {
   std::unordered_map<size_t, std::vector<void*>> small_;  // by size class
   std::unordered_map<std::byte*, Part> parts_;
   std::set<std::pair<size_t, std::byte*>> large_;         // free parts
+  std::unordered_map<void*, size_t> blocks_;              // all that were taken from the system
   ArenaStats stats_;
   uint32_t label_ = 0;
   uint64_t storages_ = 0;
+  enum class Recording : uint8_t { none, recording, replaying } recording_ = Recording::none;
+  std::vector<std::pair<size_t, void*>> given_;
+  size_t next_ = 0;
 };
 
 // One block, given back when its last owner goes. The id is never used twice, unlike an address.

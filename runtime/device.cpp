@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "kernels/core/backends.h"
 #include "kernels/core/device_api.h"
@@ -77,15 +78,63 @@ class GpuDevice final : public Device {
 
   void* allocate(size_t bytes) override { return api_.allocate(bytes); }
   void free(void* p, size_t) noexcept override { api_.free(p); }
-  void copy(void* to, const void* from, size_t bytes) override { api_.copy(to, from, bytes, stream_); }
-  // From pageable memory, which the vendors' copies have read when they return.
-  void copy_in(void* to, const void* from, size_t bytes) override { api_.copy_in(to, from, bytes, stream_); }
+  void copy(void* to, const void* from, size_t bytes) override {
+    if (mode_ != Mode::feeding) api_.copy(to, from, bytes, stream_);
+  }
+  // From pageable memory, which the vendors' copies have read when they return; a recording copies from memory of its own.
+  void copy_in(void* to, const void* from, size_t bytes) override {
+    if (mode_ == Mode::direct) return api_.copy_in(to, from, bytes, stream_);
+    std::vector<Graph::Input>& inputs = recording_->inputs;
+    if (mode_ == Mode::recording) {
+      inputs.push_back({api_.allocate_host(bytes), bytes});
+      api_.copy_in(to, inputs.back().data, bytes, stream_);
+    } else {
+      CHECK(next_input_ < inputs.size() && inputs[next_input_].bytes == bytes,
+            "recorded work: copy {} to the device has {} bytes, {} when it was recorded", next_input_, bytes,
+            next_input_ < inputs.size() ? format("{}", inputs[next_input_].bytes) : "there was none");
+      next_input_++;
+    }
+    std::memcpy(inputs[mode_ == Mode::recording ? inputs.size() - 1 : next_input_ - 1].data, from, bytes);
+  }
   void copy_out(void* to, const void* from, size_t bytes) override {
+    expect_direct("a copy to the host");
     api_.copy_out(to, from, bytes, stream_);
     api_.synchronize(stream_);
   }
-  void fill(void* to, uint8_t byte, size_t bytes) override { api_.fill(to, byte, bytes, stream_); }
-  void synchronize() override { api_.synchronize(stream_); }
+  void fill(void* to, uint8_t byte, size_t bytes) override {
+    if (mode_ != Mode::feeding) api_.fill(to, byte, bytes, stream_);
+  }
+  void synchronize() override {
+    expect_direct("waiting for the device");
+    api_.synchronize(stream_);
+  }
+
+  bool can_record() const override { return true; }
+  void begin_recording() override {
+    expect_direct("a recording");
+    recording_ = std::make_shared<Graph>(api_);
+    api_.begin_capture(stream_);
+    mode_ = Mode::recording;
+  }
+  std::shared_ptr<Recording> end_recording() override {
+    mode_ = Mode::direct;
+    recording_->graph = api_.end_capture(stream_);
+    return std::exchange(recording_, nullptr);
+  }
+  void begin_feeding(Recording& r) override {
+    expect_direct("a recording");
+    api_.synchronize(stream_);  // the last replay has read its copies
+    recording_ = static_cast<Graph&>(r).shared_from_this();
+    next_input_ = 0;
+    mode_ = Mode::feeding;
+  }
+  void end_feeding() override {
+    mode_ = Mode::direct;
+    recording_ = nullptr;
+  }
+  bool feeding() const override { return mode_ == Mode::feeding; }
+  void replay(Recording& r) override { api_.replay(static_cast<Graph&>(r).graph, stream_); }
+
   MemoryInfo memory() const override {
     MemoryInfo m;
     api_.memory(m.total, m.available);
@@ -93,10 +142,32 @@ class GpuDevice final : public Device {
   }
 
  private:
+  enum class Mode : uint8_t { direct, recording, feeding };
+  struct Graph final : Recording, std::enable_shared_from_this<Graph> {
+    struct Input {
+      void* data;
+      size_t bytes;
+    };
+    explicit Graph(DeviceApi& a) : api(a) {}
+    ~Graph() override {
+      if (graph) api.destroy_graph(graph);
+      for (const Input& i : inputs) api.free_host(i.data);
+    }
+    DeviceApi& api;
+    void* graph = nullptr;
+    std::vector<Input> inputs;  // what copies in are made from, in order
+  };
+  void expect_direct(std::string_view what) const {
+    CHECK(mode_ == Mode::direct, "recorded work: {} while work is recorded; it must wait for the end", what);
+  }
+
   DeviceKind kind_;
   Backend backend_;
   DeviceApi& api_;
   void* stream_;
+  Mode mode_ = Mode::direct;
+  std::shared_ptr<Graph> recording_;
+  size_t next_input_ = 0;
 };
 
 struct Kind {

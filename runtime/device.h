@@ -18,6 +18,12 @@ constexpr std::string_view name_of(DeviceKind k) {
   return names[int(k)];
 }
 
+// What a device was given between begin_recording and end_recording. It keeps the host memory that copies in are made from.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+};
+
 struct MemoryInfo {
   size_t total = 0, available = 0;  // bytes
 };
@@ -41,6 +47,16 @@ class Device {
   virtual void fill(void* to, uint8_t byte, size_t bytes) = 0;
   virtual void synchronize() = 0;  // throws where a kernel failed or met bad data
   virtual MemoryInfo memory() const = 0;
+
+  // Recording (runtime/recorded_work.h). While it records, work is queued in a graph and not done. While it is fed, nothing
+  // is done either, but copies in change what the recording will copy in.
+  virtual bool can_record() const { return false; }
+  virtual void begin_recording() {}
+  virtual std::shared_ptr<Recording> end_recording() { return nullptr; }
+  virtual void begin_feeding(Recording&) {}
+  virtual void end_feeding() {}
+  virtual bool feeding() const { return false; }
+  virtual void replay(Recording&) {}
 };
 
 struct DeviceStatus {

@@ -26,6 +26,7 @@ class Runtime {
 
   Device& device() { return arena_->device(); }
   const std::shared_ptr<Arena>& arena() const { return arena_; }
+  void swap_arena(std::shared_ptr<Arena>& other) { arena_.swap(other); }  // of one device
   // Backend, math tier, pool and stream; the caller sets leaves, first_sample and op_id.
   Context context() const { return context_; }
 
