@@ -1,6 +1,6 @@
 #pragma once
-// The negative log-likelihood of a Bernoulli variable, and its slope, of logit and target. Last include of a `_cpu.cpp` or
-// `.cu`, as simd.h.
+// The negative log-likelihood of a Bernoulli variable, and its slope, of logit and target.
+// Last include of a `_cpu.cpp` or `.cu`, as simd.h.
 
 #include "kernels/core/sigmoid.h"
 

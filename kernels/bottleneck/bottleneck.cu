@@ -86,7 +86,8 @@ void GaussianBottleneck::backward<kBackend>(Context& ctx, const In& in, const Ou
   const FeatureRows rows(in);
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_runs(ctx, rows.rows, rows.cols,
-             Scale<T>{static_cast<const T*>(dout.y.data), in.inv_std.as<float>(), static_cast<T*>(grad.x.data), rows.cols});
+             Scale<T>{static_cast<const T*>(dout.y.data), in.inv_std.as<float>(), static_cast<T*>(grad.x.data),
+                      rows.cols});
   });
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// A call of bottleneck seen as rows of `cols` elements: the features of one vector where they are normalised, else as long
-// as they lie without a gap. Row r of x begins at sample r / per_sample. For calls with elements.
+// A call of bottleneck seen as rows of `cols` elements: the features of one vector where they are normalised, else as
+// long as they lie without a gap. Row r of x begins at sample r / per_sample. For calls with elements.
 
 #include "kernels/bottleneck/bottleneck.h"
 

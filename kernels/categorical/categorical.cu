@@ -9,8 +9,8 @@ namespace dr {
 namespace DR_BACKEND {
 namespace {
 
-// The first class at which the running sum of probabilities, added in ascending order, exceeds u; else the last that can
-// occur. A lane reads every 32nd, and all lanes add the same numbers.
+// The first class at which the running sum of probabilities, added in ascending order, exceeds u; else the last that
+// can occur. A lane reads every 32nd, and all lanes add the same numbers.
 DR_DEVICE int64_t draw(const float* probs, int64_t classes, float u) {
   float sum = 0;
   int64_t last = 0;
@@ -89,11 +89,15 @@ struct Gradient {
   DR_DEVICE void operator()(int64_t d) const {
     const T* const x = logits + all.offset(stride, d);
     const int64_t first = d * all.classes;
-    auto slope = [&](int64_t i) { return dsample ? dprobs[first + i] + load1(dsample + first + i) : dprobs[first + i]; };
+    auto slope = [&](int64_t i) {
+      const float p = dprobs[first + i];
+      return dsample ? p + load1(dsample + first + i) : p;
+    };
     const SoftmaxRow row = softmax_of(x, all.classes);
-    const float sum = row_reduce(all.classes, [&](float& acc, int64_t i) { acc = fma(row.share(load1(x + i)), slope(i), acc); });
+    auto s = [&](int64_t i) { return row.share(load1(x + i)); };
+    const float sum = row_reduce(all.classes, [&](float& acc, int64_t i) { acc = fma(s(i), slope(i), acc); });
     for (int64_t i = lane_index(); i < all.classes; i += kGroup)
-      store1(dlogits + first + i, mixed_logit_slope(own, row.share(load1(x + i)), slope(i), sum));
+      store1(dlogits + first + i, mixed_logit_slope(own, s(i), slope(i), sum));
   }
 };
 
@@ -109,8 +113,9 @@ void Categorical::forward<kBackend>(Context& ctx, const In& in, const Out& out) 
                               ctx.first_sample * uint64_t(all.per_sample)};
   with_float_type(in.logits.dtype, [&]<class T>(T*) {
     for_rows(ctx, all.count,
-             Draw<T>{all, Unimix(unimix, all.classes), random, static_cast<const T*>(in.logits.data), in.logits.stride(0),
-                     static_cast<T*>(out.sample.data), out.index.as<int32_t>(), out.probs.as<float>()});
+             Draw<T>{all, Unimix(unimix, all.classes), random, static_cast<const T*>(in.logits.data),
+                     in.logits.stride(0), static_cast<T*>(out.sample.data), out.index.as<int32_t>(),
+                     out.probs.as<float>()});
   });
 }
 
@@ -122,8 +127,8 @@ void Categorical::backward<kBackend>(Context& ctx, const In& in, const Out&, con
   with_float_type(in.logits.dtype, [&]<class T>(T*) {
     const T* const dsample = straight_through ? static_cast<const T*>(dout.sample.data) : nullptr;
     for_rows(ctx, all.count,
-             Gradient<T>{all, Unimix(unimix, all.classes).own, static_cast<const T*>(in.logits.data), in.logits.stride(0),
-                         dout.probs.as<float>(), dsample, static_cast<T*>(grad.logits.data)});
+             Gradient<T>{all, Unimix(unimix, all.classes).own, static_cast<const T*>(in.logits.data),
+                         in.logits.stride(0), dout.probs.as<float>(), dsample, static_cast<T*>(grad.logits.data)});
   });
 }
 

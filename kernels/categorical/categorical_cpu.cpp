@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kRun = 128;  // distributions whose random numbers are made at once: one run of for_random
 
 template <class T>
-const T* logits_of(const Distributions& all, const View& logits, int64_t d) {
+DR_INLINE const T* logits_of(const Distributions& all, const View& logits, int64_t d) {
   return static_cast<const T*>(logits.data) + all.offset(logits.stride(0), d);
 }
 int64_t grain(const Distributions& all) { return std::max<int64_t>(1, 8192 / all.classes); }

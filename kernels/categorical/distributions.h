@@ -16,7 +16,9 @@ struct Distributions {
     count = logits.size(0) * per_sample;
   }
   // Where they begin, samples lying `stride` elements apart.
-  constexpr int64_t offset(int64_t stride, int64_t d) const { return d / per_sample * stride + d % per_sample * classes; }
+  constexpr int64_t offset(int64_t stride, int64_t d) const {
+    return d / per_sample * stride + d % per_sample * classes;
+  }
 };
 
 // Integers in the total order of the floats.

@@ -15,11 +15,11 @@ struct Pair {
   int64_t classes;
   Unimix mix;
   SoftmaxRow a, b;
-  float log_a, log_b;
+  float log_a, log_b;  // of their denominators, where pure_log_ratio is to have them
 
   DR_DEVICE Pair(const T* p_, const T* q_, int64_t classes_, const Unimix& mix_)
-      : p(p_), q(q_), classes(classes_), mix(mix_), a(softmax_of(p, classes)), b(softmax_of(q, classes)), log_a(log(a.den)),
-        log_b(log(b.den)) {}
+      : p(p_), q(q_), classes(classes_), mix(mix_), a(softmax_of(p, classes)), b(softmax_of(q, classes)),
+        log_a(mix.uniform > 0 ? 0 : log(a.den)), log_b(mix.uniform > 0 ? 0 : log(b.den)) {}
   DR_DEVICE float s(int64_t i) const { return a.share(load1(p + i)); }
   DR_DEVICE float t(int64_t i) const { return b.share(load1(q + i)); }
   DR_DEVICE float log_ratio(int64_t i, float si) const {

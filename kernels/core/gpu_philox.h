@@ -1,6 +1,6 @@
 #pragma once
-// Random numbers on a device (core/philox.h says what they are): a thread takes a block of four elements, whose words one
-// call of Philox gives. Last include of a `.cu`, as gpu.h.
+// Random numbers on a device (core/philox.h says what they are): a thread takes a block of four elements, whose words
+// one call of Philox gives. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/gpu_runs.h"
 #include "kernels/core/philox.h"
@@ -9,7 +9,7 @@ namespace dr::DR_BACKEND {
 
 static_assert(kRun == 4);  // words of a block
 
-// The numbers of one op call, whose first element is `first`. The seed and the step lie in a tensor, for kernels to read.
+// The numbers of one op call, whose first element is `first`. Seed and step lie in a tensor, for kernels to read.
 struct RandomElements {
   const uint32_t* rng;
   uint32_t op_id;

@@ -1,6 +1,6 @@
 #pragma once
-// Canonical sums of rows whose blocks of 4096 are shared among groups of lanes, as core/row_sums.h has them for the CPU, and
-// the walks of losses summed over a row, as core/row_loss.h has them. Last include of a `.cu`, as gpu.h.
+// Canonical sums of rows whose blocks of 4096 are shared among groups of lanes, as core/row_sums.h has them for the
+// CPU, and the walks of losses summed over a row, as core/row_loss.h has them. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/gpu_rows.h"
 #include "kernels/core/gpu_runs.h"
@@ -15,8 +15,14 @@ namespace row_sums {
 // Elements [begin, end), which one block holds.
 template <class Add>
 DR_DEVICE float block_sum(int64_t begin, int64_t end, const Add& add) {
+  constexpr int kAhead = 8;  // loads under way at a time
   float acc = 0;
-  for (int64_t i = begin + lane_index(); i < end; i += kGroup) add(acc, i);
+  int64_t i = begin + lane_index();
+  for (; i + (kAhead - 1) * kGroup < end; i += kAhead * kGroup) {
+    DR_UNROLL
+    for (int j = 0; j < kAhead; j++) add(acc, i + j * kGroup);
+  }
+  for (; i < end; i += kGroup) add(acc, i);
   return group_sum(acc);
 }
 
@@ -93,7 +99,8 @@ struct LossTerm {
   RowsOf<const float> weight;  // data null: 1
   Value value;
   DR_DEVICE auto operator()(int64_t r) const {
-    return [p = pred.row(r), t = target.row(r), w = weight.data ? weight.row(r) : nullptr, value = value](float& acc, int64_t i) {
+    const float* const w = weight.data ? weight.row(r) : nullptr;
+    return [p = pred.row(r), t = target.row(r), w, value = value](float& acc, int64_t i) {
       const float v = value(load1(p + i), load1(t + i));
       acc = w ? add_weighted(acc, w[i], v) : acc + v;
     };
@@ -119,9 +126,9 @@ template <class Value>
 void row_loss_forward(const Context& ctx, const View& pred, const View& target, const View& weight, const View& loss,
                       const Value& value) {
   with_float_types(pred.dtype, target.dtype, [&]<class P, class T>(P*, T*) {
-    for_row_sums(ctx, RowBlocks(pred),
-                 LossTerm<P, T, Value>{rows_of<const P>(pred), rows_of<const T>(target), rows_of<const float>(weight), value},
-                 StoreSum{rows_of<float>(loss)});
+    const LossTerm<P, T, Value> term{rows_of<const P>(pred), rows_of<const T>(target), rows_of<const float>(weight),
+                                     value};
+    for_row_sums(ctx, RowBlocks(pred), term, StoreSum{rows_of<float>(loss)});
   });
 }
 

@@ -14,7 +14,9 @@ struct Run {
 template <class T>
 struct alignas(kRun * sizeof(T)) RunInMemory {
   T v[kRun];
-  static DR_DEVICE bool at(const T* p, int n) { return n == kRun && reinterpret_cast<uintptr_t>(p) % sizeof(RunInMemory) == 0; }
+  static DR_DEVICE bool at(const T* p, int n) {
+    return n == kRun && reinterpret_cast<uintptr_t>(p) % sizeof(RunInMemory) == 0;
+  }
 };
 
 // n <= kRun elements from p on, at once if they are all there and aligned; zeros past n.

@@ -1,6 +1,6 @@
 #pragma once
-// The straight path from data (level 0) to noise (level 1), and the gradients of its points' two ends: dx is that of the
-// point, dv that of the velocity data - noise. Last include of a `_cpu.cpp` or `.cu`, as simd.h.
+// The straight path from data (level 0) to noise (level 1), and the gradients of its two ends: dx is that of the point,
+// dv that of the velocity data - noise. Last include of a `_cpu.cpp` or `.cu`, as simd.h.
 
 #include "kernels/core/simd.h"
 

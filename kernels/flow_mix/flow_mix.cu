@@ -28,9 +28,10 @@ struct EndGradients {
   RowsOf<T> dx0, deps;
   DR_DEVICE void operator()(int64_t r, int64_t c, int n) const {
     const FlowLevel level(*tau.row(r));
-    const Run dx = dx_tau.data ? load_run(dx_tau.row(r) + c, n) : Run{}, d = dv.data ? load_run(dv.row(r) + c, n) : Run{};
-    if (dx0.data) store_run(dx0.row(r) + c, make_run([&](int j) { return level.data_gradient(dx.v[j], d.v[j]); }), n);
-    if (deps.data) store_run(deps.row(r) + c, make_run([&](int j) { return level.noise_gradient(dx.v[j], d.v[j]); }), n);
+    const Run x = dx_tau.data ? load_run(dx_tau.row(r) + c, n) : Run{};
+    const Run v = dv.data ? load_run(dv.row(r) + c, n) : Run{};
+    if (dx0.data) store_run(dx0.row(r) + c, make_run([&](int j) { return level.data_gradient(x.v[j], v.v[j]); }), n);
+    if (deps.data) store_run(deps.row(r) + c, make_run([&](int j) { return level.noise_gradient(x.v[j], v.v[j]); }), n);
   }
 };
 template <class T>

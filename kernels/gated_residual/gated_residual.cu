@@ -15,7 +15,8 @@ struct Forward {
   RowsOf<const float> gate;
   RowsOf<T> y;
   DR_DEVICE void operator()(int64_t r, int64_t c, int n) const {
-    const Run g = load_run(gate.row(r / rows) + c, n), a = load_run(h.row(r) + c, n), b = load_run(residual.row(r) + c, n);
+    const Run g = load_run(gate.row(r / rows) + c, n), a = load_run(h.row(r) + c, n);
+    const Run b = load_run(residual.row(r) + c, n);
     store_run(y.row(r) + c, make_run([&](int j) { return fma(g.v[j], a.v[j], b.v[j]); }), n);
   }
 };

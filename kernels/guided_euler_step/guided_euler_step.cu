@@ -15,7 +15,8 @@ struct Step {
   const float *g, *tau;
   DR_DEVICE void operator()(int64_t r, int64_t at, int n) const {
     const float dt = tau[0] - tau[1], strength = *g;
-    const Run from = load_run(x.row(r) + at, n), with = load_run(c.row(r) + at, n), without = load_run(u.row(r) + at, n);
+    const Run from = load_run(x.row(r) + at, n);
+    const Run with = load_run(c.row(r) + at, n), without = load_run(u.row(r) + at, n);
     store_run(y.row(r) + at,
               make_run([&](int j) { return fma(dt, guided(strength, with.v[j], without.v[j]), from.v[j]); }), n);
   }

@@ -1,6 +1,6 @@
 #pragma once
-// The terms of Laplace's likelihood along one row, on a device, as laplace_row.h has them for the CPU. Last include of a
-// `.cu`, as gpu.h.
+// The terms of Laplace's likelihood along one row, on a device, as laplace_row.h has them for the CPU.
+// Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/gpu_row_loss.h"
 #include "kernels/laplace_nll/laplace_math.h"

@@ -1,6 +1,6 @@
 #pragma once
-// One term of Laplace's likelihood: e is mean - target, s the logarithm of the scale, held to a floor. Last include of a
-// `_cpu.cpp` or `.cu`, as simd.h.
+// One term of Laplace's likelihood: e is mean - target, s the logarithm of the scale, held to a floor.
+// Last include of a `_cpu.cpp` or `.cu`, as simd.h.
 
 #include "kernels/core/math.h"
 

@@ -33,7 +33,8 @@ struct Gradients {
   RowsOf<const float> dloss;
   RowsOf<P> dmean, dscale;  // data null: not wanted
   DR_DEVICE void operator()(int64_t r, int64_t c, int n) const {
-    rows.row(r).gradients(c, n, *dloss.row(r), dmean.data ? dmean.row(r) : nullptr, dscale.data ? dscale.row(r) : nullptr);
+    P *const dm = dmean.data ? dmean.row(r) : nullptr, *const ds = dscale.data ? dscale.row(r) : nullptr;
+    rows.row(r).gradients(c, n, *dloss.row(r), dm, ds);
   }
 };
 
@@ -45,7 +46,8 @@ using namespace DR_BACKEND;
 template <>
 void LaplaceNll::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   with_float_types(in.mean.dtype, in.target.dtype, [&]<class P, class T>(P*, T*) {
-    for_row_sums(ctx, RowBlocks(in.mean), Terms<P, T>{Rows<P, T>(in, min_log_scale)}, StoreSum{rows_of<float>(out.loss)});
+    const Terms<P, T> terms{Rows<P, T>(in, min_log_scale)};
+    for_row_sums(ctx, RowBlocks(in.mean), terms, StoreSum{rows_of<float>(out.loss)});
   });
 }
 

@@ -16,7 +16,9 @@ template <class T>
 struct ProductAt {
   const T *a, *b;
   T* z;
-  DR_DEVICE void operator()(const StridedIndex<3>::Offsets& at) const { store1(z + at[2], load1(a + at[0]) * load1(b + at[1])); }
+  DR_DEVICE void operator()(const StridedIndex<3>::Offsets& at) const {
+    store1(z + at[2], load1(a + at[0]) * load1(b + at[1]));
+  }
 };
 
 // to = a * b
@@ -24,7 +26,8 @@ template <class T>
 void multiply(const Context& ctx, const View& a, const View& b, const View& to) {
   if (a.packed() && b.packed() && to.packed()) return elementwise<T>(ctx, to, Product{}, a, b);
   const View views[] = {a, b, to};
-  for_strided(ctx, views, ProductAt<T>{static_cast<const T*>(a.data), static_cast<const T*>(b.data), static_cast<T*>(to.data)});
+  for_strided(ctx, views,
+              ProductAt<T>{static_cast<const T*>(a.data), static_cast<const T*>(b.data), static_cast<T*>(to.data)});
 }
 
 // ---- a factor per row ----
@@ -58,7 +61,9 @@ struct FactorGradient {
   const T *a, *dz;
   int64_t cols;
   DR_DEVICE auto operator()(int64_t r) const {
-    return [d = dz + r * cols, x = a + index(r)[0]](float& acc, int64_t i) { acc = fma(load1(d + i), load1(x + i), acc); };
+    return [d = dz + r * cols, x = a + index(r)[0]](float& acc, int64_t i) {
+      acc = fma(load1(d + i), load1(x + i), acc);
+    };
   }
 };
 

@@ -1,6 +1,6 @@
 #pragma once
-// From a uniform number in [0,1) or a standard normal to an element of each distribution. Last include of a `_cpu.cpp` or
-// `.cu`, as simd.h.
+// From a uniform number in [0,1) or a standard normal to an element of each distribution.
+// Last include of a `_cpu.cpp` or `.cu`, as simd.h.
 
 #include "kernels/philox_fill/philox_fill.h"
 

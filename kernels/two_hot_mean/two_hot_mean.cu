@@ -17,7 +17,9 @@ struct Mean {
     const T* const x = logits.row(r);
     const SoftmaxRow row = softmax_of(x, count);
     auto product = [&](int64_t i) { return row.e(load1(x + i)) * bins[i]; };
-    float sum = row_reduce(count / 2, [&](float& acc, int64_t i) { acc = acc + (product(i) + product(count - 1 - i)); });
+    float sum = row_reduce(count / 2, [&](float& acc, int64_t i) {
+      acc = acc + (product(i) + product(count - 1 - i));
+    });
     if (count % 2) sum = sum + product(count / 2);
     if (lane_index() == 0) mean[r] = sum / row.den, max[r] = row.max, den[r] = row.den;
   }
