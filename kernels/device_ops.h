@@ -13,8 +13,28 @@ inline constexpr bool has_device_kernels = false;
 
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(Add)
+DR_ON_DEVICES(BernoulliNll)
+DR_ON_DEVICES(Categorical)
+DR_ON_DEVICES(CategoricalKl)
+DR_ON_DEVICES(CrossEntropy)
+DR_ON_DEVICES(EulerStep)
+DR_ON_DEVICES(FlowLoss)
+DR_ON_DEVICES(FlowMix)
+DR_ON_DEVICES(GatedResidual)
+DR_ON_DEVICES(GaussianBottleneck)
 DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(GuidedEulerStep)
+DR_ON_DEVICES(LaplaceNll)
 DR_ON_DEVICES(MatMul)
+DR_ON_DEVICES(MhpLaplace)
+DR_ON_DEVICES(Mul)
+DR_ON_DEVICES(PhiloxFill)
+DR_ON_DEVICES(Relu)
+DR_ON_DEVICES(Silu)
+DR_ON_DEVICES(SmoothL1)
+DR_ON_DEVICES(SymLog)
+DR_ON_DEVICES(TwoHotCrossEntropy)
+DR_ON_DEVICES(TwoHotMean)
 
 #undef DR_ON_DEVICES
 

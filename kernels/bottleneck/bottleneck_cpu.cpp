@@ -1,6 +1,5 @@
 #include "kernels/bottleneck/bottleneck.h"
-
-#include <algorithm>
+#include "kernels/bottleneck/feature_rows.h"
 
 #include "kernels/core/stream.h"
 #include "kernels/core/philox_simd.h"
@@ -11,19 +10,7 @@ namespace {
 
 constexpr int64_t kPiece = 8192;  // elements of parallel work; whole runs of for_random, so inner pieces waste nothing
 
-// A call seen as rows of `cols` elements: the features of one vector where they are normalised, else as long as they
-// lie without a gap. Row r of x begins at sample r / per_sample.
-struct Rows {
-  int64_t rows, cols, per_sample;
-  Rows(const GaussianBottleneck::In& in) {
-    const int64_t samples = in.x.size(0), sample = in.x.count() / samples;
-    cols = in.mean ? in.x.sizes[-1] : in.x.packed() ? in.x.count() : sample;
-    per_sample = cols <= sample ? sample / cols : 1;
-    rows = in.x.count() / cols;
-  }
-  int64_t offset(const View& x, int64_t r) const { return r / per_sample * x.stride(0) + r % per_sample * cols; }
-  Sizes sizes() const { return rows == 1 ? Sizes{cols} : Sizes{rows, cols}; }
-};
+Sizes sizes_of(const FeatureRows& r) { return r.rows == 1 ? Sizes{r.cols} : Sizes{r.rows, r.cols}; }
 
 }  // namespace
 }  // namespace DR_ISA
@@ -35,7 +22,7 @@ void GaussianBottleneck::forward<kBackend>(Context& ctx, const In& in, const Out
   const int64_t count = in.x.count();
   if (count == 0) return;
   CHECK(out.y.packed(), "bottleneck: y must be packed, got {} with gaps", to_string(out.y));
-  const Rows rows(in);
+  const FeatureRows rows(in);
   const RandomStream s = random_stream(in.rng.as<uint32_t>(), ctx.op_id);
   const uint64_t first = ctx.first_sample * uint64_t(count / in.x.size(0));
   const float noise = in.sigma.as<float>()[0];
@@ -44,10 +31,10 @@ void GaussianBottleneck::forward<kBackend>(Context& ctx, const In& in, const Out
   const float* inv_std = in.mean ? in.inv_std.as<float>() : nullptr;
   // Elsewhere the vectors of a run straddle cache lines.
   const bool aligned = noise == 0 || (first % 4 == 0 && rows.cols % 4 == 0);
-  const bool stream = aligned && streams(View(out.y.data, out.y.dtype, rows.sizes()));
+  const bool stream = aligned && streams(View(out.y.data, out.y.dtype, sizes_of(rows)));
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_pieces(ctx, rows.rows, rows.cols, kPiece, stream, [&](int64_t r, int64_t c, int64_t n) {
-      const T* x = static_cast<const T*>(in.x.data) + rows.offset(in.x, r) + c;
+      const T* x = static_cast<const T*>(in.x.data) + rows.offset(in.x.stride(0), r) + c;
       T* y = static_cast<T*>(out.y.data) + r * rows.cols + c;
       auto add = [&](auto&& value) {
         if (noise == 0)
@@ -75,9 +62,9 @@ void GaussianBottleneck::backward<kBackend>(Context& ctx, const In& in, const Ou
                                             const Grad& grad) const {
   if (!grad.x || in.x.count() == 0) return;
   CHECK(dout.y.packed() && grad.x.packed(), "bottleneck: gradients must be packed");
-  const Rows rows(in);
+  const FeatureRows rows(in);
   const float* inv_std = in.mean ? in.inv_std.as<float>() : nullptr;
-  const bool stream = streams(View(grad.x.data, grad.x.dtype, rows.sizes()));
+  const bool stream = streams(View(grad.x.data, grad.x.dtype, sizes_of(rows)));
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_pieces(ctx, rows.rows, rows.cols, kPiece, stream, [&](int64_t r, int64_t c, int64_t n) {
       const T* dy = static_cast<const T*>(dout.y.data) + r * rows.cols + c;

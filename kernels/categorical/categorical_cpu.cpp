@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "kernels/categorical/distributions.h"
 #include "kernels/categorical/unimix.h"
 #include "kernels/core/philox_simd.h"
 #include "kernels/cross_entropy/class_rows.h"
@@ -12,20 +13,11 @@ namespace {
 
 constexpr int64_t kRun = 128;  // distributions whose random numbers are made at once: one run of for_random
 
-// The distributions of a call: number d has its logits at sample d / per_sample.
-struct Distributions {
-  int64_t count, classes, per_sample;
-  explicit Distributions(const View& logits)
-      : count(0), classes(logits.sizes[-1]), per_sample(1) {
-    for (int i = 1; i + 1 < logits.rank(); i++) per_sample *= logits.size(i);
-    count = logits.size(0) * per_sample;
-  }
-  template <class T>
-  const T* row(const View& logits, int64_t d) const {
-    return row_of<const T>(logits, d / per_sample) + d % per_sample * classes;
-  }
-  int64_t grain() const { return std::max<int64_t>(1, 8192 / classes); }
-};
+template <class T>
+DR_INLINE const T* logits_of(const Distributions& all, const View& logits, int64_t d) {
+  return static_cast<const T*>(logits.data) + all.offset(logits.stride(0), d);
+}
+int64_t grain(const Distributions& all) { return std::max<int64_t>(1, 8192 / all.classes); }
 
 int32_t draw(const float* probs, int64_t classes, float u) {
   float sum = 0;
@@ -40,13 +32,9 @@ int32_t draw(const float* probs, int64_t classes, float u) {
 
 template <class T>
 int32_t largest(const T* x, int64_t classes) {
-  auto key = [&](int64_t c) {  // integers in the total order of the floats
-    const int32_t b = __builtin_bit_cast(int32_t, load1(x + c));
-    return b ^ ((b >> 31) & 0x7fffffff);
-  };
   int64_t best = 0;
   for (int64_t c = 1; c < classes; c++)
-    if (key(c) > key(best)) best = c;
+    if (logit_order(load1(x + c)) > logit_order(load1(x + best))) best = c;
   return int32_t(best);
 }
 
@@ -63,7 +51,7 @@ void Categorical::forward<kBackend>(Context& ctx, const In& in, const Out& out) 
   const Unimix mix(unimix, all.classes);
   with_float_type(in.logits.dtype, [&]<class T>(T*) {
     auto one = [&](int64_t d, float u) {
-      const T* x = all.row<T>(in.logits, d);
+      const T* x = logits_of<T>(all, in.logits, d);
       float* const probs = out.probs.as<float>() + d * all.classes;
       T* const sample = out.sample.as<T>() + d * all.classes;
       const SoftmaxRow row = softmax_into(x, all.classes, probs);
@@ -75,7 +63,7 @@ void Categorical::forward<kBackend>(Context& ctx, const In& in, const Out& out) 
         store_n(sample + i, valid ? at_element(i, index, 1.f) : splat(__builtin_nanf("")), n);
       });
     };
-    ctx.parallel(all.count, all.grain(), [&](int64_t begin, int64_t end) {
+    ctx.parallel(all.count, grain(all), [&](int64_t begin, int64_t end) {
       for (int64_t run = begin; run < end; run += kRun) {
         const int64_t count = std::min(kRun, end - run);
         float u[kRun] = {};
@@ -99,14 +87,14 @@ void Categorical::backward<kBackend>(Context& ctx, const In& in, const Out&, con
   const Distributions all(in.logits);
   const f32v own = splat(Unimix(unimix, all.classes).own);
   with_float_type(in.logits.dtype, [&]<class T>(T*) {
-    ctx.parallel(all.count, all.grain(), [&](int64_t begin, int64_t end) {
+    ctx.parallel(all.count, grain(all), [&](int64_t begin, int64_t end) {
       std::vector<float> buffer(size_t(2 * all.classes));
       float *const s = buffer.data(), *const d = s + all.classes;
       for (int64_t g = begin; g < end; g++) {
         const float* dprobs = dout.probs.as<float>() + g * all.classes;
         const T* dsample = dout.sample.as<T>() + g * all.classes;
         T* const dx = grad.logits.as<T>() + g * all.classes;
-        softmax_into(all.row<T>(in.logits, g), all.classes, s);
+        softmax_into(logits_of<T>(all, in.logits, g), all.classes, s);
         const f32v sum = splat(row_reduce(all.classes, [&](f32v& acc, int64_t i, auto n) {
           f32v di = load_n(dprobs + i, n);
           if (straight_through) di += load_n(dsample + i, n);
@@ -114,7 +102,7 @@ void Categorical::backward<kBackend>(Context& ctx, const In& in, const Out&, con
           acc = fma(load_n(s + i, n), di, acc);
         }));
         for_vectors(all.classes, [&](int64_t i, auto n) {
-          store_n(dx + i, (own * load_n(s + i, n)) * (load_n(d + i, n) - sum), n);
+          store_n(dx + i, mixed_logit_slope(own, load_n(s + i, n), load_n(d + i, n), sum), n);
         });
       }
     });

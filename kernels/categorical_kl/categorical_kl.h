@@ -43,6 +43,9 @@ struct CategoricalKl {
     return {rows, rows};
   }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const {  // divergences
+    return size_t(in.p.size(0) * in.p.size(1)) * sizeof(float);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -2,8 +2,10 @@
 
 #include <vector>
 
-#include "kernels/categorical/unimix.h"
+#include "kernels/categorical_kl/divergence_math.h"
 #include "kernels/core/column_sums.h"
+#include "kernels/core/softmax_row.h"
+#include "kernels/core/weighted.h"
 
 namespace dr {
 namespace DR_ISA {
@@ -25,13 +27,13 @@ class Group {
     const SoftmaxRow a = softmax_into(p, classes_, sp), b = softmax_into(q, classes_, sq);
     if (mix.uniform > 0) {
       for_vectors(classes_, [&](int64_t i, auto n) {
-        store_n(ratio + i, log(mix(load_n(sp + i, n))) - log(mix(load_n(sq + i, n))), n);
+        store_n(ratio + i, mixed_log_ratio(mix, load_n(sp + i, n), load_n(sq + i, n)), n);
       });
       return;
     }
     const f32v ma = splat(a.max), mb = splat(b.max), log_a = log(splat(a.den)), log_b = log(splat(b.den));
     for_vectors(classes_, [&](int64_t i, auto n) {
-      store_n(ratio + i, ((load_n(p + i, n) - ma) - log_a) - ((load_n(q + i, n) - mb) - log_b), n);
+      store_n(ratio + i, pure_log_ratio(load_n(p + i, n) - ma, log_a, load_n(q + i, n) - mb, log_b), n);
     });
   }
 
@@ -39,8 +41,7 @@ class Group {
   template <class F>
   float mean_log_ratio(F&& weight) {
     return row_reduce(classes_, [&](f32v& acc, int64_t i, auto n) {
-      const f32v w = keep(weight(i, n), n);
-      acc = fma(w, w == 0.f ? f32v{} : load_n(log_ratio() + i, n), acc);
+      acc = add_weighted(acc, keep(weight(i, n), n), load_n(log_ratio() + i, n));
     });
   }
   float divergence() {
@@ -49,23 +50,19 @@ class Group {
 
   void gradient_p(float g, T* dp) {
     const f32v mean = splat(mean_log_ratio([&](int64_t i, auto n) { return load_n(s() + i, n); }));
-    const f32v scale = splat(g * mix.own);
     for_vectors(classes_, [&](int64_t i, auto n) {
-      const f32v si = load_n(s() + i, n);
-      store_n(dp + i, si == 0.f ? f32v{} : (scale * si) * (load_n(log_ratio() + i, n) - mean), n);
+      store_n(dp + i, divergence_slope_p(mix, g, load_n(s() + i, n), load_n(log_ratio() + i, n), mean), n);
     });
   }
   void gradient_q(float g, T* dq) {
     float* const flow = log_ratio();  // P v takes its place
-    const f32v own = splat(mix.own);
     const f32v sum = splat(row_reduce(classes_, [&](f32v& acc, int64_t i, auto n) {
-      const f32v ti = load_n(t() + i, n), p = mix(load_n(s() + i, n));
-      const f32v pv = mix.uniform > 0 ? p * ((own * ti) / mix(ti)) : p;
+      const f32v pv = divergence_flow(mix, load_n(s() + i, n), load_n(t() + i, n));
       store_n(flow + i, pv, n);
       acc += keep(pv, n);
     }));
     for_vectors(classes_, [&](int64_t i, auto n) {
-      store_n(dq + i, splat(g) * fma(load_n(t() + i, n), sum, -load_n(flow + i, n)), n);
+      store_n(dq + i, divergence_slope_q(g, load_n(t() + i, n), load_n(flow + i, n), sum), n);
     });
   }
 
@@ -96,7 +93,7 @@ void CategoricalKl::forward<kBackend>(Context& ctx, const In& in, const Out& out
         }
         const float kl = row_sum(divergence.data(), groups);
         out.kl.as<float>()[r] = kl;
-        out.loss.as<float>()[r] = kl <= free_nats ? free_nats : kl;
+        out.loss.as<float>()[r] = at_least_free_nats(kl, free_nats);
       }
     });
   });

@@ -6,15 +6,11 @@
 #include "kernels/core/column_sums.h"
 #include "kernels/core/row_sums.h"
 #include "kernels/core/stream.h"
+#include "kernels/core/weighted.h"
 
 namespace dr::DR_ISA {
 
 inline constexpr int64_t kLossPiece = 8192;  // elements of parallel work
-
-// acc + w v
-DR_INLINE f32v add_weighted(f32v acc, f32v w, f32v v) { return fma(w, w == 0.f ? f32v{} : v, acc); }
-// (g w) slope; w is 1 where it is absent
-DR_INLINE f32v weighted_slope(f32v g, f32v w, f32v slope) { return w == 0.f ? f32v{} : (g * w) * slope; }
 
 // f(P*, T*), null pointers of the two element types.
 template <class F>

@@ -95,4 +95,15 @@ DR_INLINE SoftmaxRow softmax_row(int64_t count, At&& at) {
   return softmax_row(count, at, [](int64_t, f32v, auto) {});
 }
 
+// The softmax of x into s, rounded; returns its maximum and denominator.
+template <class T>
+DR_INLINE SoftmaxRow softmax_into(const T* x, int64_t count, float* s) {
+  const SoftmaxRow row = softmax_row(
+      count, [x](int64_t i, auto n) { return load_n(x + i, n); },
+      [s](int64_t i, f32v e, auto n) { store_n(s + i, e, n); });
+  const RowDivisor divide(row.den);
+  for_vectors(count, [&](int64_t i, auto n) { store_n(s + i, divide(load_n(s + i, n)), n); });
+  return row;
+}
+
 }  // namespace dr::DR_ISA

@@ -4,6 +4,7 @@
 
 #include "kernels/core/column_sums.h"
 #include "kernels/core/softmax_row.h"
+#include "kernels/cross_entropy/class_math.h"
 
 namespace dr::DR_ISA {
 
@@ -11,9 +12,6 @@ template <class T>
 DR_INLINE SoftmaxRow softmax_of(const T* x, int64_t classes) {
   return softmax_row(classes, [x](int64_t i, auto n) { return load_n(x + i, n); });
 }
-
-// -log of a class's probability; log_den = log(den).
-DR_INLINE float class_nll(float x, float max, float log_den) { return log_den - (x - max); }
 
 // put(i, p, n) of each run of a row's probabilities, from its saved maximum and denominator.
 template <class T, class F>
@@ -34,7 +32,7 @@ DR_INLINE f32v at_element(int64_t i, int64_t index, float value) {
 template <class T>
 DR_INLINE void class_gradient(const T* x, int64_t classes, const SoftmaxRow& row, int64_t target, float g, T* dx) {
   for_probabilities(x, classes, row, [&](int64_t i, f32v p, auto n) {
-    store_n(dx + i, splat(g) * (p - at_element(i, target, 1.f)), n);
+    store_n(dx + i, class_slope(splat(g), p, at_element(i, target, 1.f)), n);
   });
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 
+#include "kernels/core/weighted.h"
 #include "kernels/cross_entropy/class_rows.h"
 
 namespace dr {
@@ -11,8 +12,7 @@ template <class T, class U>
 DR_INLINE float weighted_nll(const T* x, const U* target, int64_t classes, float max, float log_den_) {
   const f32v m = splat(max), log_den = splat(log_den_);
   return row_reduce(classes, [&](f32v& acc, int64_t i, auto n) {
-    const f32v t = load_n(target + i, n), nll = log_den - (load_n(x + i, n) - m);
-    acc = fma(t, t == 0.f ? f32v{} : nll, acc);
+    acc = add_weighted(acc, load_n(target + i, n), class_nll(load_n(x + i, n), m, log_den));
   });
 }
 
@@ -20,7 +20,7 @@ template <class T, class U>
 DR_INLINE void weighted_gradient(const T* x, const U* target, int64_t classes, const SoftmaxRow& row, float g, T* dx) {
   const f32v sum = splat(row_sum(target, classes));
   for_probabilities(x, classes, row, [&](int64_t i, f32v p, auto n) {
-    store_n(dx + i, splat(g) * fma(p, sum, -load_n(target + i, n)), n);
+    store_n(dx + i, weights_slope(splat(g), p, sum, load_n(target + i, n)), n);
   });
 }
 

@@ -12,6 +12,7 @@
 // Source: arXiv:2504.19077, section 4; Liu et al. 2022, arXiv:2209.03003; Esser et al. 2024, arXiv:2403.03206.
 
 #include "kernels/core/op.h"
+#include "kernels/core/row_blocks.h"
 
 namespace dr {
 
@@ -34,6 +35,7 @@ struct FlowMix {
     return {{in.x0.dtype, in.x0.sizes}, {in.x0.dtype, in.x0.sizes}};
   }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const { return RowBlocks(in.x0).scratch_bytes(); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -4,6 +4,7 @@
 
 #include "kernels/core/reduce.h"
 #include "kernels/core/stream.h"
+#include "kernels/flow_mix/flow_math.h"
 
 namespace dr {
 namespace DR_ISA {
@@ -26,8 +27,7 @@ void FlowMix::forward<kBackend>(Context& ctx, const In& in, const Out& out) cons
   const bool stream = streamed(out.x_tau, rows, cols) && streamed(out.v, rows, cols);
   with_float_type(in.x0.dtype, [&]<class T>(T*) {
     for_pieces(ctx, rows, cols, kPiece, stream, [&](int64_t r, int64_t c, int64_t n) {
-      const float level = in.tau.as<float>()[r * in.tau.stride(0)];
-      const f32v tau = splat(level), rest = splat(1.f - level);
+      const FlowLevel level(in.tau.as<float>()[r * in.tau.stride(0)]);
       const T* x0 = static_cast<const T*>(in.x0.data) + r * in.x0.stride(0) + c;
       const T* eps = static_cast<const T*>(in.eps.data) + r * in.eps.stride(0) + c;
       T* x_tau = static_cast<T*>(out.x_tau.data) + r * cols + c;
@@ -35,7 +35,7 @@ void FlowMix::forward<kBackend>(Context& ctx, const In& in, const Out& out) cons
       for_vectors(n, [&](int64_t i, auto m) {
         read_ahead(x0 + i), read_ahead(eps + i);
         const f32v data = load_n(x0 + i, m), noise = load_n(eps + i, m);
-        put(x_tau + i, fma(tau, noise, rest * data), m, stream);
+        put(x_tau + i, level.point(data, noise), m, stream);
         put(v + i, data - noise, m, stream);
       });
     });
@@ -56,15 +56,14 @@ void FlowMix::backward<kBackend>(Context& ctx, const In& in, const Out&, const O
     if ((grad.x0 || grad.eps) && cols > 0) {
       const bool stream_x = streamed(grad.x0, rows, cols), stream_e = streamed(grad.eps, rows, cols);
       for_pieces(ctx, rows, cols, kPiece, stream_x || stream_e, [&](int64_t r, int64_t c, int64_t n) {
-        const float level = in.tau.as<float>()[r * in.tau.stride(0)];
-        const f32v tau = splat(level), rest = splat(1.f - level);
+        const FlowLevel level(in.tau.as<float>()[r * in.tau.stride(0)]);
         const int64_t begin = r * cols + c;
         T* dx0 = grad.x0 ? static_cast<T*>(grad.x0.data) + begin : nullptr;
         T* deps = grad.eps ? static_cast<T*>(grad.eps.data) + begin : nullptr;
         for_vectors(n, [&](int64_t i, auto m) {
           const f32v dx = load_or_zero(dout.x_tau, begin + i, m), dv = load_or_zero(dout.v, begin + i, m);
-          if (dx0) put(dx0 + i, fma(rest, dx, dv), m, stream_x);
-          if (deps) put(deps + i, fma(tau, dx, -dv), m, stream_e);
+          if (dx0) put(dx0 + i, level.data_gradient(dx, dv), m, stream_x);
+          if (deps) put(deps + i, level.noise_gradient(dx, dv), m, stream_e);
         });
       });
     }

@@ -1,8 +1,7 @@
 #include "kernels/guided_euler_step/guided_euler_step.h"
 
-#include <algorithm>
-
 #include "kernels/core/stream.h"
+#include "kernels/guided_euler_step/guidance.h"
 
 namespace dr {
 namespace DR_ISA {
@@ -33,7 +32,7 @@ void GuidedEulerStep::forward<kBackend>(Context& ctx, const In& in, const Out& o
         X* y = static_cast<X*>(out.y.data) + r * cols + col;
         for_vectors(n, [&](int64_t i, auto m) {
           read_ahead(x + i), read_ahead(c + i), read_ahead(u + i);
-          const f32v base = load_n(u + i, m), v = fma(g, load_n(c + i, m) - base, base);
+          const f32v v = guided(g, load_n(c + i, m), load_n(u + i, m));
           put(y + i, fma(dt, v, load_n(x + i, m)), m, stream);
         });
       });
@@ -68,8 +67,7 @@ void GuidedEulerStep::backward<kBackend>(Context& ctx, const In& in, const Out&,
         if (grad.u) {
           V* du = static_cast<V*>(grad.u.data) + col;
           for_vectors(n, [&](int64_t i, auto m) {
-            const f32v h = dt * load_n(dy + i, m);
-            put(du + i, fma(-g, h, h), m, stream_u);
+            put(du + i, unguided_gradient(g, dt * load_n(dy + i, m)), m, stream_u);
           });
         }
       });

@@ -57,6 +57,9 @@ struct MhpLaplace {
     return {one, {DType::i32, {samples}}, one, one};
   }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const {  // distances
+    return size_t(in.mean.size(0) * in.mean.size(1)) * sizeof(float);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -11,6 +11,7 @@
 // Throws if the shapes or dtypes do not fit together.
 
 #include "kernels/core/op.h"
+#include "kernels/core/row_blocks.h"
 
 namespace dr {
 
@@ -53,7 +54,10 @@ struct Mul {
     }
     return {{in.a.dtype, in.a.sizes}};
   }
+  // Rows that have a factor each.
+  static RowBlocks rows(const In& in) { return RowBlocks(View(nullptr, DType::f32, {in.b.count(), row_length(in)})); }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const { return in.a.sizes == in.b.sizes ? 0 : rows(in).scratch_bytes(); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

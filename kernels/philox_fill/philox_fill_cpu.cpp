@@ -1,6 +1,6 @@
 #include "kernels/philox_fill/philox_fill.h"
+#include "kernels/philox_fill/philox_fill_math.h"
 
-#include "kernels/core/math.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/philox_simd.h"
 
@@ -17,41 +17,18 @@ void fill(const RandomStream& s, uint64_t first, T* y, int64_t begin, int64_t en
              [&](int64_t i, f32v v, auto n) { put(y + begin + i, v, n, stream); });
 }
 
-DR_INLINE void normals(const PhiloxVectors& w, f32v a, f32v b, f32v (&v)[4]) {
-  for (int j = 0; j < 4; j += 2) {
-    normal_pair(w.x[j], w.x[j + 1], v[j], v[j + 1]);
-    v[j] = fma(b, v[j], a);
-    v[j + 1] = fma(b, v[j + 1], a);
-  }
-}
-
-template <class T>
+template <Distribution D, class T>
 void fill_piece(const PhiloxFill& op, const RandomStream& s, uint64_t first, T* y, int64_t begin, int64_t end,
                 bool stream) {
-  const f32v a = splat(op.a), b = splat(op.b), one = splat(1.f);
-  switch (op.distribution) {
-    case Distribution::bits: return;  // has its own element type
-    case Distribution::uniform: {
-      const f32v width = splat(op.b - op.a);
-      return fill(s, first, y, begin, end, stream, [&](const PhiloxVectors& w, f32v (&v)[4]) {
-        for (int j = 0; j < 4; j++) v[j] = fma(width, uniform_below_one(w.x[j]), a);
-      });
+  fill(s, first, y, begin, end, stream, [&](const PhiloxVectors& w, f32v (&v)[4]) {
+    if constexpr (takes_normals(D)) {
+      normal_pair(w.x[0], w.x[1], v[0], v[1]);
+      normal_pair(w.x[2], w.x[3], v[2], v[3]);
+    } else {
+      for (int j = 0; j < 4; j++) v[j] = uniform_below_one(w.x[j]);
     }
-    case Distribution::normal:
-      return fill(s, first, y, begin, end, stream, [&](const PhiloxVectors& w, f32v (&v)[4]) { normals(w, a, b, v); });
-    case Distribution::logit_normal:
-      return fill(s, first, y, begin, end, stream, [&](const PhiloxVectors& w, f32v (&v)[4]) {
-        normals(w, a, b, v);
-        for (int j = 0; j < 4; j++) {
-          const f32v e = exp(-abs(v[j]));
-          v[j] = (v[j] < f32v{} ? e : one) / (one + e);
-        }
-      });
-    case Distribution::bernoulli:
-      return fill(s, first, y, begin, end, stream, [&](const PhiloxVectors& w, f32v (&v)[4]) {
-        for (int j = 0; j < 4; j++) v[j] = uniform_below_one(w.x[j]) < a ? one : f32v{};
-      });
-  }
+    for (int j = 0; j < 4; j++) v[j] = random_element<D>(v[j], op.a, op.b);
+  });
 }
 
 }  // namespace
@@ -78,7 +55,9 @@ void PhiloxFill::forward<kBackend>(Context& ctx, const In& in, const Out& out) c
       });
     } else {
       with_float_type(in.like.dtype, [&]<class T>(T*) {
-        fill_piece(*this, s, first, static_cast<T*>(out.y.data), begin, end, stream);
+        with_distribution(distribution, [&]<Distribution D>() {
+          fill_piece<D>(*this, s, first, static_cast<T*>(out.y.data), begin, end, stream);
+        });
       });
     }
     stream_fence(stream);

@@ -1,4 +1,5 @@
 #include "kernels/relu/relu.h"
+#include "kernels/relu/relu_math.h"
 
 #include "kernels/core/elementwise.h"
 
@@ -6,11 +7,10 @@ namespace dr {
 
 using namespace DR_ISA;
 
-// A comparison with NaN is false.
 template <>
 void Relu::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   with_float_type(in.x.dtype, [&]<class T>(T*) {
-    elementwise<T>(ctx, out.y, [](f32v x) { return x <= 0.f ? f32v{} : x; }, in.x);
+    elementwise<T>(ctx, out.y, [](f32v x) { return where_positive(x, x); }, in.x);
   });
 }
 
@@ -18,7 +18,7 @@ template <>
 void Relu::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
   if (!grad.x) return;
   with_float_type(in.x.dtype, [&]<class T>(T*) {
-    elementwise<T>(ctx, grad.x, [](f32v x, f32v d) { return x <= 0.f ? f32v{} : d; }, in.x, dy.y);
+    elementwise<T>(ctx, grad.x, [](f32v x, f32v d) { return where_positive(x, d); }, in.x, dy.y);
   });
 }
 

@@ -1,6 +1,6 @@
 #include "kernels/symlog/symlog.h"
+#include "kernels/symlog/symlog_math.h"
 
-#include "kernels/core/math.h"
 #include "kernels/core/stream.h"
 
 namespace dr {
@@ -19,15 +19,6 @@ void for_runs(Context& ctx, const View& x, bool stream, F&& f) {
   });
 }
 
-DR_INLINE f32v value(SymLogKind kind, f32v x) {
-  const f32v a = abs(x);
-  return math::or_bits(kind == SymLogKind::symlog ? log1p(a) : expm1(a), math::sign_of(x));
-}
-DR_INLINE f32v gradient(SymLogKind kind, f32v x, f32v dy) {
-  const f32v a = abs(x);
-  return kind == SymLogKind::symlog ? dy / (splat(1.f) + a) : dy * exp(a);
-}
-
 }  // namespace
 }  // namespace DR_ISA
 
@@ -40,7 +31,7 @@ void SymLog::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
     for_runs(ctx, in.x, stream, [&](int64_t from, int64_t to, int64_t count) {
       const T* x = static_cast<const T*>(in.x.data) + from;
       T* y = static_cast<T*>(out.y.data) + to;
-      for_vectors(count, [&](int64_t i, auto n) { put(y + i, value(kind, load_n(x + i, n)), n, stream); });
+      for_vectors(count, [&](int64_t i, auto n) { put(y + i, symlog_value(kind, load_n(x + i, n)), n, stream); });
     });
   });
 }
@@ -54,7 +45,7 @@ void SymLog::backward<kBackend>(Context& ctx, const In& in, const Out&, const Ou
       const T *x = static_cast<const T*>(in.x.data) + from, *dy = static_cast<const T*>(dout.y.data) + to;
       T* dx = static_cast<T*>(grad.x.data) + to;
       for_vectors(count, [&](int64_t i, auto n) {
-        put(dx + i, gradient(kind, load_n(x + i, n), load_n(dy + i, n)), n, stream);
+        put(dx + i, symlog_gradient(kind, load_n(x + i, n), load_n(dy + i, n)), n, stream);
       });
     });
   });

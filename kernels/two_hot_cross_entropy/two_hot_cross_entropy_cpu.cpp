@@ -1,36 +1,9 @@
 #include "kernels/two_hot_cross_entropy/two_hot_cross_entropy.h"
 
-#include <algorithm>
-
 #include "kernels/cross_entropy/class_rows.h"
+#include "kernels/two_hot_cross_entropy/two_hot.h"
 
 namespace dr {
-namespace DR_ISA {
-namespace {
-
-// The weights of bins `below` and below + 1.
-struct TwoHot {
-  int64_t below;
-  float lower, upper;
-};
-TwoHot two_hot(const float* bins, int64_t count, float target) {
-  int64_t above = 0, end = count;  // the first bin above the target; past the last one for a NaN
-  while (above < end) {
-    const int64_t middle = (above + end) / 2;
-    if (target < bins[middle]) end = middle;
-    else above = middle + 1;
-  }
-  const int64_t below = std::clamp<int64_t>(above - 1, 0, count - 2);
-  const float w = (target - bins[below]) / (bins[below + 1] - bins[below]);
-  const float upper = w < 0 ? 0 : w > 1 ? 1 : w;
-  return {below, 1 - upper, upper};
-}
-
-DR_INLINE float weighted(float weight, float nll) { return weight == 0 ? 0.f : weight * nll; }
-
-}  // namespace
-}  // namespace DR_ISA
-
 using namespace DR_ISA;
 
 template <>
@@ -44,8 +17,8 @@ void TwoHotCrossEntropy::forward<kBackend>(Context& ctx, const In& in, const Out
     for_class_losses<T>(ctx, in.logits, out.loss, out.max, out.den,
                         [&](int64_t r, const T* x, float max, float log_den) {
                           const TwoHot t = two_hot(bins, count, *row_of<const float>(in.target, r));
-                          return weighted(t.lower, class_nll(load1(x + t.below), max, log_den)) +
-                                 weighted(t.upper, class_nll(load1(x + t.below + 1), max, log_den));
+                          return two_hot_term(t.lower, class_nll(load1(x + t.below), max, log_den)) +
+                                 two_hot_term(t.upper, class_nll(load1(x + t.below + 1), max, log_den));
                         });
   });
 }
@@ -62,7 +35,7 @@ void TwoHotCrossEntropy::backward<kBackend>(Context& ctx, const In& in, const Ou
           const TwoHot t = two_hot(in.bins.as<float>(), count, *row_of<const float>(in.target, r));
           for_probabilities(x, count, row, [&](int64_t i, f32v p, auto n) {
             const f32v target = at_element(i, t.below, t.lower) + at_element(i, t.below + 1, t.upper);
-            store_n(dx + i, splat(g) * (p - target), n);
+            store_n(dx + i, class_slope(splat(g), p, target), n);
           });
         });
   });
