@@ -13,8 +13,15 @@ inline constexpr bool has_device_kernels = false;
 
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(Add)
+DR_ON_DEVICES(Concat)
+DR_ON_DEVICES(Embedding)
+DR_ON_DEVICES(Gather)
 DR_ON_DEVICES(Gelu)
 DR_ON_DEVICES(MatMul)
+DR_ON_DEVICES(Patchify)
+DR_ON_DEVICES(ScatterAdd)
+DR_ON_DEVICES(Slice)
+DR_ON_DEVICES(Unpatchify)
 
 #undef DR_ON_DEVICES
 
