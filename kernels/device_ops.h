@@ -13,15 +13,20 @@ inline constexpr bool has_device_kernels = false;
 
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(Add)
+DR_ON_DEVICES(AvgPool2d)
 DR_ON_DEVICES(Concat)
 DR_ON_DEVICES(Embedding)
+DR_ON_DEVICES(FloatToImage)
 DR_ON_DEVICES(Gather)
 DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(ImageToFloat)
 DR_ON_DEVICES(MatMul)
+DR_ON_DEVICES(MaxPool2d)
 DR_ON_DEVICES(Patchify)
 DR_ON_DEVICES(ScatterAdd)
 DR_ON_DEVICES(Slice)
 DR_ON_DEVICES(Unpatchify)
+DR_ON_DEVICES(Yuv420Pack)
 
 #undef DR_ON_DEVICES
 
