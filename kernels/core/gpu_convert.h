@@ -39,13 +39,13 @@ void convert(const Context& ctx, const View& x, const View& y, const F& f) {
   const int64_t rows = x.packed() ? 1 : x.size(0), cols = y.count() / rows;
   const RowsOf<const From> from = rows_of<const From>(x);
   const RowsOf<To> to{static_cast<To*>(y.data), cols};
-  const auto aligned = [&](const void* data, int64_t stride, size_t bytes) {
-    return reinterpret_cast<uintptr_t>(data) % bytes == 0 && (rows == 1 || stride % C::kSize == 0);
+  const auto aligned = [&](const auto& v, size_t bytes) {
+    return reinterpret_cast<uintptr_t>(v.data) % bytes == 0 && (rows == 1 || v.stride % C::kSize == 0);
   };
-  const bool whole = aligned(x.data, from.stride, sizeof(typename C::In)) && aligned(y.data, cols, sizeof(typename C::Out));
+  const bool whole = aligned(from, sizeof(typename C::In)) && aligned(to, sizeof(typename C::Out));
   const int64_t threads = rows * ((cols + C::kSize - 1) / C::kSize);
-  launch<convert_kernel<From, To, F>>(ctx, {.grid = {blocks_for(threads, kBlock)}, .threads = kBlock}, rows, cols, whole, f,
-                                      from, to);
+  launch<convert_kernel<From, To, F>>(ctx, {.grid = {blocks_for(threads, kBlock)}, .threads = kBlock}, rows, cols,
+                                      whole, f, from, to);
 }
 
 }  // namespace dr::DR_BACKEND

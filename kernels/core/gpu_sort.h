@@ -1,8 +1,8 @@
 #pragma once
-// Places sorted by key on a device, stably: of places with one key the lower comes first, so that whoever adds up a key's
-// places in this order adds them in ascending order. A counting sort by a few bits of the keys at a time, from the lowest
-// up: each tile of a list counts its digits, sums of the counts say where each tile's places with a digit begin, and the
-// tile puts them there in order. Last include of a `.cu`, as gpu.h.
+// Places sorted by key on a device, stably: of places with one key the lower comes first, so that whoever adds up a
+// key's places in this order adds them in ascending order. A counting sort by a few bits of the keys at a time, from the
+// lowest up: each tile of a list counts its digits, sums of the counts say where each tile's places with a digit begin,
+// and the tile puts them there in order. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/place_sort.h"
 
@@ -54,7 +54,7 @@ struct Pass {
   };
   DR_DEVICE Tile tile() const {
     const int64_t list = int64_t(block_index().x) / tiles, t = int64_t(block_index().x) % tiles;
-    const int64_t begin = t * PlaceSort::kTile, end = begin + PlaceSort::kTile < count ? begin + PlaceSort::kTile : count;
+    const int64_t begin = t * PlaceSort::kTile, past = begin + PlaceSort::kTile, end = past < count ? past : count;
     return {list, list * count + begin, list * count + end, (list << bits) * tiles + t};
   }
   DR_DEVICE int digit(int32_t key) const { return key >> shift & ((1 << bits) - 1); }
@@ -81,8 +81,8 @@ struct MoveShared {
 };
 // `begins`: the sums before count_digits' counts. places null: place i is i.
 template <int kThreads>
-DR_KERNEL void move_by_digit(Pass p, const int32_t* begins, const int32_t* keys, const int32_t* places, int32_t* keys_to,
-                             int32_t* places_to) {
+DR_KERNEL void move_by_digit(Pass p, const int32_t* begins, const int32_t* keys, const int32_t* places,
+                             int32_t* keys_to, int32_t* places_to) {
   constexpr int kGroups = kThreads / kGroup;
   auto& s = shared_memory<MoveShared<kGroups>>();
   const Pass::Tile t = p.tile();

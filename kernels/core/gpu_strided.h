@@ -111,9 +111,11 @@ struct alignas(16) Bytes16 {
 };
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
-// to[index[1]] = from[index[0]], bit for bit, for the first `count` elements of type t: 16 bytes a thread where all lies so.
+// to[index[1]] = from[index[0]], bit for bit, for the first `count` elements of type t: 16 bytes a thread where all
+// lies so.
 template <int kAxes>
-void copy_strided(const Context& ctx, StridedIndex<2, kAxes> index, int64_t count, DType t, const void* from, void* to) {
+void copy_strided(const Context& ctx, StridedIndex<2, kAxes> index, int64_t count, DType t, const void* from,
+                  void* to) {
   const auto copy = [&]<class T>(T*, int64_t n) {
     using Copy = strided_detail::CopyElement<T>;
     for_each(ctx, n, strided_detail::AtOffsets<StridedIndex<2, kAxes>, Copy>{

@@ -30,7 +30,8 @@ struct IndexLists {
     return -1;
   }
 };
-inline IndexLists index_lists(const Context& ctx, const View& index, int64_t lowest, int64_t rows, std::string_view op) {
+inline IndexLists index_lists(const Context& ctx, const View& index, int64_t lowest, int64_t rows,
+                              std::string_view op) {
   return {index.as<int32_t>(), index.rank() == 1 ? 0 : index.stride(0), IndexedRows::entries(index), lowest, rows,
           fault_sink(ctx, op)};
 }
@@ -143,7 +144,8 @@ struct PartialSum {
   ListedRows<T> l;
   DR_DEVICE void operator()(int64_t t) const {
     constexpr int64_t kChunk = ListedRows<T>::kChunk;
-    const int64_t c = t % l.elements, later = l.chunks() - 1, b = t / l.elements / later, q = t / l.elements % later + 1;
+    const int64_t c = t % l.elements, later = l.chunks() - 1;
+    const int64_t b = t / l.elements / later, q = t / l.elements % later + 1;
     const int64_t list = l.list_of(b), row = l.keys[list * l.count + q * kChunk - 1];
     if (row == l.rows) return;
     const int32_t* const begins = l.begins + list * (l.rows + 1) + row;

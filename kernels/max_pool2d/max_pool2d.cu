@@ -20,7 +20,8 @@ struct MaxOfWindow {
     for (int64_t h = down.begin; h < down.end; h++)
       for (int64_t w = across.begin; w < across.end; w++) {
         const int32_t key = order_key(load1(x.pixel(n, h, w) + c));
-        if (key > best) best = key, at = int32_t((h - top) * along_w.kernel + w - left);  // the first of equal keys stays
+        if (key <= best) continue;  // the first of equal keys stays
+        best = key, at = int32_t((h - top) * along_w.kernel + w - left);
       }
     store1(y.pixel(n, i, j) + c, from_order_key(best));
     index.pixel(n, i, j)[c] = at;

@@ -9,7 +9,8 @@ namespace dr::DR_BACKEND {
 
 // A thread per element, or per 16 bytes, in the order of the tokens: what neighbours do to the frames lies within a few
 // pixels of a line.
-inline void copy_patches(const Context& ctx, const PatchLayout& l, const View& frames, const View& tokens, bool to_tokens) {
+inline void copy_patches(const Context& ctx, const PatchLayout& l, const View& frames, const View& tokens,
+                         bool to_tokens) {
   const View video = as_video(frames);
   const int64_t line = video.stride(2), pixel = video.stride(3), token = tokens.stride(1);
   const bool planes = l.order == PatchOrder::channels_first;
