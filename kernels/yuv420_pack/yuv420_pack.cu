@@ -41,7 +41,12 @@ template <class T>
 struct UnpackGradient {
   Blocks<T> blocks;
   DR_DEVICE void operator()(int64_t i) const {
-    blocks.at(i, [](T* const(&dpixel)[4], const T* dy) { unpack_gradient(dy, dpixel); });
+    blocks.at(i, [](T* const(&dpixel)[4], const T* dy) {
+      T own[6];  // read at once: no store comes between
+      DR_UNROLL
+      for (int k = 0; k < 6; k++) own[k] = dy[k];
+      unpack_gradient<T>(own, dpixel);
+    });
   }
 };
 

@@ -33,15 +33,14 @@ DR_INLINE void pack_block(const T* const (&pixel)[4], T* y) {
 
 template <class T>
 DR_INLINE void unpack_gradient(const T* dy, T* const (&dpixel)[4]) {
-  float d[4];
-  for (int p = 0; p < 4; p++) d[p] = load1(dy + p);
   const float du = load1(dy + 4), dv = load1(dy + 5);
   const float r = fma(112.f / 1024, dv, -38.f / 1024 * du), g = fma(-94.f / 1024, dv, -74.f / 1024 * du),
               b = fma(-18.f / 1024, dv, 112.f / 1024 * du);
   for (int p = 0; p < 4; p++) {
-    store1(dpixel[p], fma(33.f / 128, d[p], r));
-    store1(dpixel[p] + 1, fma(65.f / 128, d[p], g));
-    store1(dpixel[p] + 2, fma(13.f / 128, d[p], b));
+    const float d = load1(dy + p);
+    store1(dpixel[p], fma(33.f / 128, d, r));
+    store1(dpixel[p] + 1, fma(65.f / 128, d, g));
+    store1(dpixel[p] + 2, fma(13.f / 128, d, b));
   }
 }
 
