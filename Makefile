@@ -292,6 +292,9 @@ $(DISPATCH_OBJ): $(BUILD)/kernels/dispatch.%.o: kernels/dispatch.cpp $(PLAIN_PCH
 	$(Q)$(CXX) $(COMMON) $(OPT) $(call using,$(PLAIN_PCH)) $(call with,$*) -c $< -o $@
 $(TEST_OBJ) $(BUILD)/tests/prove_math.o: $(BUILD)/test_lists
 $(TEST_OBJ) $(BUILD)/tests/prove_math.o: EXTRA := $(call with,$(TEST_ISAS) $(DEVICES))
+# Kernels of its own, for the emulator.
+$(BUILD)/tests/kernels_simt_test.o: private EXTRA := -DDR_BACKEND=simt -DDR_BACKEND_simt -Wno-psabi -Wno-array-bounds
+$(BUILD)/tests/kernels_simt_test.o: private using :=
 
 $(BUILD)/%.o: %.cpp $(PLAIN_PCH) $(BUILD)/flags
 	@mkdir -p $(@D); echo "  $@"

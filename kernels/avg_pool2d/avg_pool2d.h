@@ -13,6 +13,7 @@
 //   quotient rounded.
 // Deterministic, independent of N. Throws if the padding exceeds half of the kernel or a window the padded image.
 
+#include "kernels/core/axis_runs.h"
 #include "kernels/core/chain_depth.h"
 #include "kernels/core/op.h"
 
@@ -37,6 +38,9 @@ struct AvgPool2d {
   }
 
   bool overlapping() const { return kernel.h > stride.h || kernel.w > stride.w; }
+
+  WindowAxis along_h(const Sizes& x, const Sizes& y) const { return {x[1], y[1], kernel.h, stride.h, padding.h}; }
+  WindowAxis along_w(const Sizes& x, const Sizes& y) const { return {x[2], y[2], kernel.w, stride.w, padding.w}; }
 
   Shapes infer(const In& in) const {
     CHECK(in.x.rank() == 4, "avg_pool2d: x must be (N,H,W,C), got {}", to_string(in.x));

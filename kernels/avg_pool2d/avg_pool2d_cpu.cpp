@@ -1,6 +1,5 @@
 #include "kernels/avg_pool2d/avg_pool2d.h"
 
-#include "kernels/core/axis_runs.h"
 #include "kernels/core/reduce.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/strips.h"
@@ -61,8 +60,8 @@ using namespace DR_ISA;
 
 template <>
 void AvgPool2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
-  const AxisRuns h = AxisRuns::windows(in.x.size(1), out.y.size(1), kernel.h, stride.h, padding.h);
-  const AxisRuns w = AxisRuns::windows(in.x.size(2), out.y.size(2), kernel.w, stride.w, padding.w);
+  const AxisRuns h = AxisRuns::windows(along_h(in.x.sizes, out.y.sizes));
+  const AxisRuns w = AxisRuns::windows(along_w(in.x.sizes, out.y.sizes));
   auto count = [&](int64_t i, int64_t j) {
     return splat(float(count_include_pad ? int64_t{kernel.h} * kernel.w : h[i].count() * w[j].count()));
   };
@@ -75,11 +74,9 @@ void AvgPool2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) co
 template <>
 void AvgPool2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
   if (!grad.x) return;
-  const int64_t rows = dy.y.size(1), cols = dy.y.size(2);
-  const AxisRuns h = AxisRuns::windows(in.x.size(1), rows, kernel.h, stride.h, padding.h);
-  const AxisRuns w = AxisRuns::windows(in.x.size(2), cols, kernel.w, stride.w, padding.w);
-  const AxisRuns to_h = AxisRuns::holders(in.x.size(1), rows, kernel.h, stride.h, padding.h);
-  const AxisRuns to_w = AxisRuns::holders(in.x.size(2), cols, kernel.w, stride.w, padding.w);
+  const WindowAxis down = along_h(in.x.sizes, dy.y.sizes), across = along_w(in.x.sizes, dy.y.sizes);
+  const AxisRuns h = AxisRuns::windows(down), w = AxisRuns::windows(across);
+  const AxisRuns to_h = AxisRuns::holders(down), to_w = AxisRuns::holders(across);
   auto quotient = [&](f32v v, int64_t i, int64_t j) {
     return v / splat(float(count_include_pad ? int64_t{kernel.h} * kernel.w : h[i].count() * w[j].count()));
   };
@@ -91,8 +88,8 @@ void AvgPool2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const
     }
     const View quotients(ctx.scratch_as<float>(size_t(dy.y.count())), DType::f32, dy.y.sizes);
     AxisRuns every_h, every_w;
-    for (int64_t i = 0; i < rows; i++) every_h.add(i, i + 1);
-    for (int64_t j = 0; j < cols; j++) every_w.add(j, j + 1);
+    for (int64_t i = 0; i < down.count; i++) every_h.add({i, i + 1});
+    for (int64_t j = 0; j < across.count; j++) every_w.add({j, j + 1});
     box_sums<T, float>(ctx, dy.y, every_h, every_w, quotients, quotient, itself);
     box_sums<float, T>(ctx, quotients, to_h, to_w, grad.x, itself, itself);
   });

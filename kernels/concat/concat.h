@@ -30,6 +30,19 @@ struct Concat {
 
   int axis_of(int rank) const { return axis < 0 ? axis + rank : axis; }
 
+  // f(i, the part of y that tensor i lies in) for each tensor that is there.
+  template <class F>
+  void for_parts(const In& in, const View& y, F&& f) const {
+    const int a = axis_of(y.rank());
+    const auto xs = views(in);
+    int64_t begin = 0;
+    for (size_t i = 0; i < xs.size(); i++) {
+      if (!xs[i]->present()) continue;
+      f(i, y.slice(a, begin, xs[i]->size(a)));
+      begin += xs[i]->size(a);
+    }
+  }
+
   Shapes infer(const In& in) const {
     const View* first = nullptr;
     Sizes sizes;

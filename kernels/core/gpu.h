@@ -346,6 +346,13 @@ DR_DEVICE int group_index() { return thread_index() / kGroup; }  // of the block
 DR_DEVICE int block_groups() { return block_threads() / kGroup; }
 DR_DEVICE int64_t global_thread() { return int64_t(block_index().x) * block_threads() + thread_index(); }
 DR_DEVICE int64_t global_group() { return int64_t(block_index().x) * block_groups() + group_index(); }
+DR_DEVICE int count_bits(uint32_t v) {
+#if defined(DR_BACKEND_simt)
+  return __builtin_popcount(v);
+#else
+  return __popc(v);
+#endif
+}
 DR_DEVICE bool any(bool condition) { return ballot(condition) != 0; }
 DR_DEVICE bool all(bool condition) { return ballot(condition) == 0xffffffffu; }
 

@@ -2,7 +2,6 @@
 // Floats as integers of the same order: -NaN apart, -inf < ... < -0 < +0 < ... < +inf. What min, max, argmax and order
 // statistics compare (numerics: order statistics). Last include of a `_cpu.cpp`, as simd.h.
 
-#include <bit>
 #include <climits>
 
 #include "kernels/core/simd.h"
@@ -10,7 +9,9 @@
 namespace dr::DR_ISA {
 
 // A bijection, and its own inverse on bits.
+#if !defined(DR_BACKEND)  // one lane is a number
 DR_INLINE int32_t order_bits(int32_t b) { return b ^ ((b >> 31) & INT32_MAX); }
+#endif
 DR_INLINE i32v order_bits(i32v b) { return b ^ ((b >> 31) & INT32_MAX); }
 
 // Keys under which every NaN is the greatest, and one of its own. `flip` is 0; or -1, which turns the order of the
@@ -20,13 +21,16 @@ DR_INLINE i32v order_key(f32v v, int32_t flip = 0) {
   return v != v ? splat_i(kNanKey) : order_bits(bits<i32v>(v)) ^ flip;
 }
 // The element that has the key; any NaN comes back as the quiet one.
+#if !defined(DR_BACKEND)
 DR_INLINE float from_order_key(int32_t key, int32_t flip = 0) {
-  return std::bit_cast<float>(key == kNanKey ? 0x7fc00000 : order_bits(key ^ flip));
+  return bits<float>(key == kNanKey ? 0x7fc00000 : order_bits(key ^ flip));
 }
+#endif
 DR_INLINE f32v from_order_key(i32v key, int32_t flip = 0) {
   return bits<f32v>(key == kNanKey ? splat_i(0x7fc00000) : order_bits(key ^ flip));
 }
 
+#if !defined(DR_BACKEND)
 // The greatest lane.
 template <int N>
 DR_INLINE int32_t greatest(auto v) {
@@ -39,5 +43,6 @@ DR_INLINE int32_t greatest(auto v) {
   }
 }
 DR_INLINE int32_t greatest(i32v v) { return greatest<W>(v); }
+#endif
 
 }  // namespace dr::DR_ISA

@@ -13,6 +13,7 @@
 
 #include "kernels/core/chain_depth.h"
 #include "kernels/core/op.h"
+#include "kernels/gather/indexed_sums.h"
 
 namespace dr {
 
@@ -43,6 +44,9 @@ struct Embedding {
   // Where each row's places begin, and the places sorted by row.
   size_t scratch_bytes(const In& in, int) const {
     return size_t(in.table.size(0) + 1 + in.ids.count()) * sizeof(int32_t);
+  }
+  size_t device_scratch_bytes(const In& in) const {  // one leaf after the other, each of all ids at most
+    return IndexedSums{.rows = in.table.size(0), .indices = in.ids.count(), .elements = in.table.size(1)}.bytes();
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

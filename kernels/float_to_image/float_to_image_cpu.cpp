@@ -1,4 +1,5 @@
 #include "kernels/float_to_image/float_to_image.h"
+#include "kernels/float_to_image/float_to_image_math.h"
 
 #include "kernels/core/stream.h"
 
@@ -34,11 +35,7 @@ void FloatToImage::forward<kBackend>(Context& ctx, const In& in, const Out& out)
       uint8_t* y = static_cast<uint8_t*>(out.y.data) + r * cols + c;
       for_vectors(n, [&](int64_t i, auto m) {
         read_ahead(x + i);
-        f32v v = fma(load_n(x + i, m), splat(127.5f), splat(127.5f));
-        v = v > 0.f ? v : f32v{};
-        v = v < 255.f ? v : splat(255.f);
-        // From 2^23 on the floats are the integers, so this sum rounds to one, in its low bits.
-        store_bytes(y + i, bits<u32v>(v + splat(0x1p23f)) & 0xffu, m);
+        store_bytes(y + i, float_to_image(load_n(x + i, m)), m);
       });
     });
   });

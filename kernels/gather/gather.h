@@ -13,6 +13,7 @@
 
 #include "kernels/core/chain_depth.h"
 #include "kernels/core/op.h"
+#include "kernels/gather/indexed_sums.h"
 
 namespace dr {
 
@@ -37,6 +38,12 @@ struct IndexedRows {
   static IndexedRows of(const View& x, const View& index, int64_t rows) {
     return {x.size(0), rows, entries(index), index.rank() == 1 ? 1 : x.size(0)};
   }
+  // What a device takes to add rows to `to` (B,rows,..).
+  size_t device_scratch_bytes(const View& to) const {
+    int64_t elements = 1;
+    for (int i = 2; i < to.rank(); i++) elements *= to.size(i);
+    return IndexedSums{batch, index_sets, rows, indices, elements}.bytes();
+  }
   // Of one set of indices: where each row's sources begin (and two more), and the sources row by row.
   size_t set_size() const { return size_t(rows + 2 + indices); }
   size_t scratch_bytes() const { return size_t(index_sets) * set_size() * sizeof(int32_t); }
@@ -58,6 +65,9 @@ struct Gather {
   }
   size_t scratch_bytes(const In& in, int) const {
     return IndexedRows::of(in.x, in.index, in.x.size(1)).scratch_bytes();
+  }
+  size_t device_scratch_bytes(const In& in) const {
+    return IndexedRows::of(in.x, in.index, in.x.size(1)).device_scratch_bytes(in.x);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

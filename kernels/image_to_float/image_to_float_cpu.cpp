@@ -1,4 +1,5 @@
 #include "kernels/image_to_float/image_to_float.h"
+#include "kernels/image_to_float/image_to_float_math.h"
 
 #include "kernels/core/stream.h"
 
@@ -38,8 +39,7 @@ void ImageToFloat::forward<kBackend>(Context& ctx, const In& in, const Out& out)
       const uint8_t* x = static_cast<const uint8_t*>(in.x.data) + r * in.x.stride(0) + c;
       T* y = static_cast<T*>(out.y.data) + r * cols + c;
       for_vectors(n, [&](int64_t i, auto m) {
-        const f32v v = load_bytes(x + i, m);
-        put(y + i, ((v + v) - splat(255.f)) / splat(255.f), m, stream);
+        put(y + i, image_to_float(load_bytes(x + i, m)), m, stream);
       });
     });
   });

@@ -15,6 +15,7 @@
 // Deterministic, independent of N. Throws if the padding exceeds half of the kernel, a window the padded image or 512
 // pixels (no chain is longer), or the image has no pixel. The largest of a whole image: `reduce`.
 
+#include "kernels/core/axis_runs.h"
 #include "kernels/core/chain_depth.h"
 #include "kernels/core/op.h"
 
@@ -31,6 +32,9 @@ struct MaxPool2d {
   struct Out { View y, index; static constexpr auto names = fields("y", "index"); };
   struct OutGrad { View y; static constexpr auto names = fields("y"); };
   struct Grad { View x; static constexpr auto names = fields("x"); };
+
+  WindowAxis along_h(const Sizes& x, const Sizes& y) const { return {x[1], y[1], kernel.h, stride.h, padding.h}; }
+  WindowAxis along_w(const Sizes& x, const Sizes& y) const { return {x[2], y[2], kernel.w, stride.w, padding.w}; }
 
   Shapes infer(const In& in) const {
     CHECK(in.x.rank() == 4, "max_pool2d: x must be (N,H,W,C), got {}", to_string(in.x));

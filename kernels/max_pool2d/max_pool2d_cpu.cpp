@@ -1,6 +1,5 @@
 #include "kernels/max_pool2d/max_pool2d.h"
 
-#include "kernels/core/axis_runs.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/strips.h"
 #include "kernels/core/total_order.h"
@@ -38,8 +37,7 @@ template <>
 void MaxPool2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const Sizes x = in.x.sizes, y = out.y.sizes;
   if (out.y.count() == 0) return;
-  const AxisRuns rows = AxisRuns::windows(x[1], y[1], kernel.h, stride.h, padding.h);
-  const AxisRuns columns = AxisRuns::windows(x[2], y[2], kernel.w, stride.w, padding.w);
+  const AxisRuns rows = AxisRuns::windows(along_h(x, y)), columns = AxisRuns::windows(along_w(x, y));
   const bool stream = streams(out.y);
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_lines(ctx, out.y, rows.longest * columns.longest * y[2] * y[3], stream, [&](int64_t n, int64_t oh) {
@@ -79,8 +77,7 @@ void MaxPool2d::backward<kBackend>(Context& ctx, const In&, const Out& saved, co
                                    const Grad& grad) const {
   if (!grad.x || grad.x.count() == 0) return;
   const Sizes x = grad.x.sizes, y = dy.y.sizes;
-  const AxisRuns rows = AxisRuns::holders(x[1], y[1], kernel.h, stride.h, padding.h);
-  const AxisRuns columns = AxisRuns::holders(x[2], y[2], kernel.w, stride.w, padding.w);
+  const AxisRuns rows = AxisRuns::holders(along_h(x, y)), columns = AxisRuns::holders(along_w(x, y));
   const bool stream = streams(grad.x);
   with_float_type(grad.x.dtype, [&]<class T>(T*) {
     for_lines(ctx, grad.x, rows.longest * columns.longest * x[2] * x[3], stream, [&](int64_t n, int64_t h) {

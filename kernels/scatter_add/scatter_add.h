@@ -33,6 +33,9 @@ struct ScatterAdd {
     return {{in.x.dtype, sizes}};
   }
   size_t scratch_bytes(const In& in, int) const { return IndexedRows::of(in.x, in.index, rows).scratch_bytes(); }
+  size_t device_scratch_bytes(const In& in) const {
+    return IndexedRows::of(in.x, in.index, rows).device_scratch_bytes(in.x);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
@@ -65,6 +68,7 @@ struct ScatterAdd {
         make(7, {4, 12, 5}, false),
         make(2, {2, 1300, 5}, true),  // sums of several chunks
         make(1, {2, 600, 3}, true, DType::bf16),
+        make(2050, {1, 8500, 1}, true),  // a device sorts by more digits than one, in tiles
         make(5, {3, 7, 4}, true, DType::i32),
         make(2, {3, 9, 33}, true, DType::u8),  // which wraps round
         make(4, {2, 0, 3}, true),

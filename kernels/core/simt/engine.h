@@ -58,7 +58,7 @@ const Grid& grid_size();
 std::byte* shared_memory(size_t bytes, Site site);  // 1024-byte aligned
 
 // Ends the launch with an error that names kernel, block, thread and site.
-[[noreturn]] void report(const std::string& what, Site site);
+[[noreturn]] void report(std::string what, Site site);
 
 // ---- meetings: what barriers and warp-wide operations are made of ----
 
