@@ -125,7 +125,7 @@ class GpuDevice final : public Device {
     expect_direct("a recording");
     api_.synchronize(stream_);  // the last replay has read its copies
     recording_ = static_cast<Graph&>(r).shared_from_this();
-    next_input_ = 0;
+    next_input_ = next_call_ = 0;
     mode_ = Mode::feeding;
   }
   void end_feeding() override {
@@ -133,6 +133,13 @@ class GpuDevice final : public Device {
     recording_ = nullptr;
   }
   bool feeding() const override { return mode_ == Mode::feeding; }
+  void expect_call(std::string_view what, uint64_t number) override {
+    if (mode_ == Mode::recording) recording_->calls.push_back(number);
+    if (mode_ != Mode::feeding) return;
+    CHECK(next_call_ < recording_->calls.size() && recording_->calls[next_call_] == number,
+          "recorded work: call {}, of {}, has other shapes or lies elsewhere than when it was recorded", next_call_, what);
+    next_call_++;
+  }
   void replay(Recording& r) override { api_.replay(static_cast<Graph&>(r).graph, stream_); }
 
   MemoryInfo memory() const override {
@@ -155,7 +162,8 @@ class GpuDevice final : public Device {
     }
     DeviceApi& api;
     void* graph = nullptr;
-    std::vector<Input> inputs;  // what copies in are made from, in order
+    std::vector<Input> inputs;     // what copies in are made from, in order
+    std::vector<uint64_t> calls;   // numbers of the ops' calls, in order
   };
   void expect_direct(std::string_view what) const {
     CHECK(mode_ == Mode::direct, "recorded work: {} while work is recorded; it must wait for the end", what);
@@ -167,7 +175,7 @@ class GpuDevice final : public Device {
   void* stream_;
   Mode mode_ = Mode::direct;
   std::shared_ptr<Graph> recording_;
-  size_t next_input_ = 0;
+  size_t next_input_ = 0, next_call_ = 0;
 };
 
 struct Kind {

@@ -56,6 +56,8 @@ class Device {
   virtual void begin_feeding(Recording&) {}
   virtual void end_feeding() {}
   virtual bool feeding() const { return false; }
+  // A number that stands for the call that comes next; when fed, it must be the recorded call's. `what` names the call.
+  virtual void expect_call(std::string_view what, uint64_t number) { (void)what, (void)number; }
   virtual void replay(Recording&) {}
 };
 

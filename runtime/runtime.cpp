@@ -18,6 +18,19 @@ std::string shapes(Names names, Views views) {
   return s;
 }
 
+// A number for the memory and the shapes of a call, another one with near certainty where any of them is another.
+uint64_t number_of(Phase phase, std::initializer_list<Views> lists) {
+  Digest digest;
+  digest.add_value(phase);
+  for (const Views& list : lists)
+    for (const View& v : list) {
+      digest.add_value(v.data);
+      digest.add_value(v.dtype);
+      for (int i = 0; i < v.rank(); i++) digest.add_value(v.size(i)), digest.add_value(v.stride(i));
+    }
+  return digest.low() ^ digest.high();
+}
+
 }  // namespace
 
 Runtime::Runtime(const RuntimeOptions& options) {
@@ -40,12 +53,14 @@ Tensor Runtime::ones(DType dtype, const Sizes& sizes) const {
 }
 
 template <class F>
-void Runtime::call(const AnyOp& op, Context& ctx, Phase phase, Views in, const Cost& cost, F&& f) {
+void Runtime::call(const AnyOp& op, Context& ctx, Phase phase, std::initializer_list<Views> views, const Cost& cost, F&& f) {
+  const Views in = *views.begin();
   std::optional<Storage> scratch;
   if (const size_t bytes = op.scratch_bytes(in, ctx.backend, ctx.threads())) {
     scratch.emplace(arena_, bytes);
     ctx.scratch = {static_cast<std::byte*>(scratch->data()), bytes};
   }
+  device().expect_call(op.name(), number_of(phase, views));
   if (device().feeding()) return;  // a recording does it
   if (!profiler) return f(ctx);
   constexpr std::string_view suffix[] = {"", " (again)", " backward"};
@@ -61,14 +76,14 @@ void Runtime::forward(const AnyOp& op, Context ctx, Views in, Views out, Phase p
   LedgerCall record{std::string(op.name()), false, {}};
   if (recorded)
     append(record, *this, op.in_names(), in, Role::input);  // before the call: an output may lie over an input
-  call(op, ctx, phase, in, profiler ? op.cost(in) : Cost{}, [&](Context& c) { op.forward(c, in, out); });
+  call(op, ctx, phase, {in, out}, profiler ? op.cost(in) : Cost{}, [&](Context& c) { op.forward(c, in, out); });
   if (!recorded) return;
   append(record, *this, op.out_names(), out, Role::output);
   ledger->add(record);
 }
 
 void Runtime::backward(const AnyOp& op, Context ctx, Views in, Views out, Views out_grad, Views grad) {
-  call(op, ctx, Phase::backward, in, profiler ? op.backward_cost(in) : Cost{},
+  call(op, ctx, Phase::backward, {in, out, out_grad, grad}, profiler ? op.backward_cost(in) : Cost{},
        [&](Context& c) { op.backward(c, in, out, out_grad, grad); });
   if (!ledger || !ledger->in_step()) return;
   LedgerCall record{std::string(op.name()), true, {}};

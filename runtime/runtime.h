@@ -55,7 +55,7 @@ class Runtime {
  private:
   void add(const View& a, const View& b, const View& z);
   template <class F>
-  void call(const AnyOp& op, Context& ctx, Phase phase, Views in, const Cost& cost, F&& f);
+  void call(const AnyOp& op, Context& ctx, Phase phase, std::initializer_list<Views> views, const Cost& cost, F&& f);
 
   std::shared_ptr<Arena> arena_;
   std::unique_ptr<ThreadPool> pool_;
