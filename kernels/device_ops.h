@@ -14,7 +14,9 @@ inline constexpr bool has_device_kernels = false;
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(Add)
 DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(LayerNorm)
 DR_ON_DEVICES(MatMul)
+DR_ON_DEVICES(RmsNorm)
 
 #undef DR_ON_DEVICES
 
