@@ -23,11 +23,13 @@ struct ClipScale {
 
   struct In {
     View sums, max_norm, factor;
-    static constexpr auto names = fields("sums", "max_norm", "factor"), shared = fields("max_norm", "factor");
+    static constexpr auto names = fields("sums", "max_norm", "factor");
+    static constexpr auto shared = fields("max_norm", "factor");
   };
   struct Out {
     View norm, scale;
-    static constexpr auto names = fields("norm", "scale"), shared = fields("norm", "scale");
+    static constexpr auto names = fields("norm", "scale");
+    static constexpr auto shared = fields("norm", "scale");
   };
 
   Shapes infer(const In& in) const {
