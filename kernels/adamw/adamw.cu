@@ -1,0 +1,45 @@
+#include "kernels/adamw/adamw.h"
+#include "kernels/adamw/adamw_math.h"
+
+#include "kernels/core/gpu_runs.h"
+
+namespace dr {
+namespace DR_BACKEND {
+namespace {
+
+struct StepElements {
+  AdamW op;
+  const float *lr, *correction, *grad_scale, *param, *grad, *m, *v;
+  float *param_out, *m_out, *v_out;
+
+  template <int N>
+  DR_DEVICE void operator()(int64_t, int64_t i, Count<N>) const {
+    const Run<N> g = load_run<N>(grad + i);
+    Run<N> p = load_run<N>(param + i), first = load_run<N>(m + i), second = load_run<N>(v + i);
+    if (const float scale = *grad_scale; scale != 0.f) {
+      const AdamWStep step(op, *lr, correction, scale);
+      DR_UNROLL
+      for (int j = 0; j < N; j++) step(p[j], g[j], first[j], second[j]);
+    }
+    store_run(param_out + i, p);
+    store_run(m_out + i, first);
+    store_run(v_out + i, second);
+  }
+};
+
+}  // namespace
+}  // namespace DR_BACKEND
+
+using namespace DR_BACKEND;
+
+template <>
+void AdamW::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
+  bool whole = true;
+  for (const View* v : {&in.param, &in.grad, &in.m, &in.v, &out.param, &out.m, &out.v}) whole &= flat_runs_aligned(*v);
+  for_runs(ctx, 1, in.param.count(), whole,
+           StepElements{*this, in.lr.as<float>(), in.correction.as<float>(), in.grad_scale.as<float>(),
+                        in.param.as<float>(), in.grad.as<float>(), in.m.as<float>(), in.v.as<float>(),
+                        out.param.as<float>(), out.m.as<float>(), out.v.as<float>()});
+}
+
+}  // namespace dr
