@@ -159,7 +159,7 @@ struct ShortRow {
   Term term;
   Finish finish;
   DR_DEVICE void operator()(int64_t r) const {
-    const float sum = block_reduce(0, cols, [&](float& acc, int64_t i) { term(acc, r, i); });
+    const float sum = block_reduce(0, cols, term(r));
     if (lane_index() == 0) finish(r, sum);
   }
 };
@@ -170,8 +170,7 @@ struct BlockOfRow {
   float* sums;
   DR_DEVICE void operator()(int64_t at) const {
     const int64_t r = at / per_row, begin = at % per_row * kRowBlock;
-    const float sum = block_reduce(begin, begin + kRowBlock < cols ? begin + kRowBlock : cols,
-                                   [&](float& acc, int64_t i) { term(acc, r, i); });
+    const float sum = block_reduce(begin, begin + kRowBlock < cols ? begin + kRowBlock : cols, term(r));
     if (lane_index() == 0) sums[at] = sum;
   }
 };
@@ -189,8 +188,8 @@ void for_block_sums(const Context& ctx, int64_t rows, int64_t per_row, const flo
       sums, finish);
 }
 
-// term(acc, r, i) adds element i of row r; finish(r, sum) takes the row's sum, by one thread. Scratch: b.scratch_bytes(), from
-// `scratch` on, where rows are longer than a block.
+// term(r) gives what a row adds, a function (acc, i) as row_reduce takes it; finish(r, sum) takes the row's sum, by one thread.
+// Scratch where rows are longer than a block: b.scratch_bytes(), from `scratch` on.
 template <class Term, class Finish>
 void for_row_sums(const Context& ctx, const RowBlocks& b, const Term& term, const Finish& finish, size_t scratch = 0) {
   if (b.cols <= kRowBlock) return for_rows(ctx, b.rows, row_sums_detail::ShortRow<Term, Finish>{b.cols, term, finish});

@@ -11,7 +11,9 @@ namespace dr::DR_ISA {
 
 // A bijection, and its own inverse on bits.
 DR_INLINE int32_t order_bits(int32_t b) { return b ^ ((b >> 31) & INT32_MAX); }
+#if !defined(DR_BACKEND)
 DR_INLINE i32v order_bits(i32v b) { return b ^ ((b >> 31) & INT32_MAX); }
+#endif
 
 // Keys under which every NaN is the greatest, and one of its own. `flip` is 0; or -1, which turns the order of the
 // others round. No key is INT32_MIN.
@@ -23,6 +25,7 @@ DR_INLINE i32v order_key(f32v v, int32_t flip = 0) {
 DR_INLINE float from_order_key(int32_t key, int32_t flip = 0) {
   return std::bit_cast<float>(key == kNanKey ? 0x7fc00000 : order_bits(key ^ flip));
 }
+#if !defined(DR_BACKEND)
 DR_INLINE f32v from_order_key(i32v key, int32_t flip = 0) {
   return bits<f32v>(key == kNanKey ? splat_i(0x7fc00000) : order_bits(key ^ flip));
 }
@@ -39,5 +42,6 @@ DR_INLINE int32_t greatest(auto v) {
   }
 }
 DR_INLINE int32_t greatest(i32v v) { return greatest<W>(v); }
+#endif
 
 }  // namespace dr::DR_ISA
