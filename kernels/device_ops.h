@@ -12,11 +12,20 @@ inline constexpr bool has_device_kernels = false;
   inline constexpr bool has_device_kernels<Name> = true;
 
 DR_ON_DEVICES(AdaLN)
+DR_ON_DEVICES(AdamW)
 DR_ON_DEVICES(Add)
+DR_ON_DEVICES(BatchNormRunning)
+DR_ON_DEVICES(ClipScale)
+DR_ON_DEVICES(CumSum)
+DR_ON_DEVICES(Ema)
 DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(GradNorm)
+DR_ON_DEVICES(LambdaReturns)
 DR_ON_DEVICES(LayerNorm)
 DR_ON_DEVICES(MatMul)
+DR_ON_DEVICES(Reduce)
 DR_ON_DEVICES(RmsNorm)
+DR_ON_DEVICES(Softmax)
 
 #undef DR_ON_DEVICES
 
