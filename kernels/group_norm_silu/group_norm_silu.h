@@ -32,7 +32,8 @@ struct GroupNormSilu {
 
   struct In {
     View x, weight, bias;
-    static constexpr auto names = fields("x", "weight", "bias"), shared = fields("weight", "bias");
+    static constexpr auto names = fields("x", "weight", "bias");
+    static constexpr auto shared = fields("weight", "bias");
   };
   struct Out { View y, mean, rstd; static constexpr auto names = fields("y", "mean", "rstd"); };
   struct OutGrad { View y; static constexpr auto names = fields("y"); };
@@ -52,6 +53,7 @@ struct GroupNormSilu {
     return {{in.x.dtype, in.x.sizes}, {DType::f32, statistics}, {DType::f32, statistics}};
   }
   size_t scratch_bytes(const In& in, int) const { return geometry(in.x).scratch_bytes(); }
+  size_t device_scratch_bytes(const In& in) const { return geometry(in.x).device_scratch_bytes(); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
