@@ -22,6 +22,7 @@
 #include <cmath>
 
 #include "kernels/core/pixels.h"
+#include "kernels/core/row_groups.h"
 #include "kernels/linear/linear.h"
 
 namespace dr {
@@ -63,6 +64,11 @@ struct SqueezeExcite {
   // The chunks' sums; then backward's dz, da and ds.
   size_t scratch_bytes(const In& in, int) const {
     return size_t(in.x.size(0) * ((chunks(in.x) + 2) * in.x.size(3) + in.reduce.size(0))) * sizeof(float);
+  }
+  // Then chunks of samples, in the biases' gradients: one leaf needs the most.
+  size_t device_scratch_bytes(const In& in) const {
+    const int64_t widest = std::max(in.x.size(3), in.reduce.size(0));
+    return scratch_bytes(in, 1) + RowGroups(1, in.x.size(0), widest).scratch_bytes(1);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
