@@ -21,7 +21,8 @@ struct Merge {
 
 void merge(const Context& ctx, float momentum, float factor, const View& state, const View& leaves, const View& out) {
   for_each(ctx, state.size(0),
-           Merge{state.as<float>(), leaves.as<float>(), leaves.stride(0), leaves.size(0), momentum, factor, out.as<float>()});
+           Merge{state.as<float>(), leaves.as<float>(), leaves.stride(0), leaves.size(0), momentum, factor,
+                 out.as<float>()});
 }
 
 }  // namespace

@@ -82,8 +82,8 @@ struct TileShared {
   float left[kPanel][kTile], top[kPanel][kTile];
 };
 
-// Rows k0 .. k0 + depth - 1 of U, a column a thread. Every block factors the square on the diagonal for itself; in memory it
-// stays as it is, since of it only the pivots are wanted.
+// Rows k0 .. k0 + depth - 1 of U, a column a thread. Every block factors the square on the diagonal for itself; in
+// memory it stays as it is, since of it only the pivots are wanted.
 DR_KERNEL void factor_panel(float* a, int64_t cols, int64_t k0, int depth, float* diagonal) {
   auto& s = shared_memory<PanelShared>();
   for (int e = thread_index(); e < depth * depth; e += kPanelThreads)
@@ -121,7 +121,8 @@ DR_KERNEL void factor_panel(float* a, int64_t cols, int64_t k0, int depth, float
 DR_KERNEL void take_off_panel(float* a, int64_t cols, int64_t k0) {
   if (block_index().x < block_index().y) return;
   auto& s = shared_memory<TileShared>();
-  const int64_t first = k0 + kPanel, i0 = first + int64_t(block_index().y) * kTile, j0 = first + int64_t(block_index().x) * kTile;
+  const int64_t first = k0 + kPanel, i0 = first + int64_t(block_index().y) * kTile,
+                j0 = first + int64_t(block_index().x) * kTile;
   for (int e = thread_index(); e < kPanel * kTile; e += kBlock) {
     const int k = e / kTile, at = e % kTile;
     s.left[k][at] = i0 + at < cols ? a[(k0 + k) * cols + i0 + at] : 0.f;
@@ -143,8 +144,9 @@ void cholesky(const Context& ctx, float* a, int64_t cols, float* diagonal) {
   static_assert(kTile == kGroup);
   for (int64_t k0 = 0; k0 < cols; k0 += kPanel) {
     const int64_t left = cols - k0 - kPanel;  // columns behind the panel
-    launch<factor_panel>(ctx, {.grid = {blocks_for(left, kPanelThreads)}, .threads = kPanelThreads, .shared = sizeof(PanelShared)},
-                         a, cols, k0, left < 0 ? int(cols - k0) : kPanel, diagonal);
+    launch<factor_panel>(
+        ctx, {.grid = {blocks_for(left, kPanelThreads)}, .threads = kPanelThreads, .shared = sizeof(PanelShared)}, a,
+        cols, k0, left < 0 ? int(cols - k0) : kPanel, diagonal);
     if (left <= 0) return;
     const unsigned tiles = blocks_for(left, kTile);
     launch<take_off_panel>(ctx, {.grid = {tiles, tiles}, .threads = kBlock, .shared = sizeof(TileShared)}, a, cols, k0);
@@ -170,9 +172,10 @@ void ChannelCapacity::forward<kBackend>(Context& ctx, const In& in, const Out& o
   });
   for_row_sums(ctx, features, Sum<false>{bits}, StoreScaled{1.f, out.bits.as<float>()});
   if (!log_determinant) return;
-  float *const a = ctx.scratch_as<float>(size_t(cols * (cols + 1)), device_sums(in.x)), *const diagonal = a + cols * cols;
-  gemm(ctx, {1, cols, cols, rows, false, false}, Centred{operand(in.x, true), mean}, Centred{operand(in.x, false), mean},
-       StoreSignalToNoise{count, sigma, a, cols});
+  float* const a = ctx.scratch_as<float>(size_t(cols * (cols + 1)), device_sums(in.x));
+  float* const diagonal = a + cols * cols;
+  gemm(ctx, {1, cols, cols, rows, false, false}, Centred{operand(in.x, true), mean},
+       Centred{operand(in.x, false), mean}, StoreSignalToNoise{count, sigma, a, cols});
   cholesky(ctx, a, cols, diagonal);
   for_row_sums(ctx, features, Sum<true>{diagonal}, StoreScaled{kLog2E, out.logdet_bits.as<float>()});
 }

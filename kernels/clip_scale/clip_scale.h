@@ -57,6 +57,7 @@ struct ClipScale {
         make("B=1000,at the kink", values({1000}, {0.001}), 1),
         make("B=7,zero", values({7}, {0}), 1),
         make("B=31,wide", values({31}, {1e-12, 1e12, 3, 1e-30, 7e5}), 1),
+        make("B=9001", uniform({9001}, 0, 1), 1),
         make("B=0", uniform({0}, 0, 1), 1),
         make("bench B=32768", uniform({32768}, 0, 1), 1)};
     list.back().bench = true;

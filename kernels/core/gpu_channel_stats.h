@@ -1,7 +1,7 @@
 #pragma once
-// The kernels of channel_groups.h on a device, which states the order of summation; core/channel_stats.h has them for the
-// CPU. One thread a column of a chunk, one group a group of channels of a unit, one thread a run of elements where all is
-// known. Last include of a `.cu`, as gpu.h.
+// The kernels of channel_groups.h on a device, which states the order of summation; core/channel_stats.h has them for
+// the CPU. One thread a column of a chunk, one group a group of channels of a unit, one thread a run of elements where
+// all is known. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/channel_groups.h"
 #include "kernels/core/gpu_rows.h"
@@ -33,9 +33,11 @@ struct ChannelUnits {
 
   ChannelUnits(const Context& ctx, const ChannelGroups& g)
       : units(g.units), rows(g.rows), cols(g.cols), groups(g.groups), width(g.width()), chunks(g.chunks()),
-        unit_floats(g.unit_floats()), count(g.count()), base(ctx.scratch_as<float>(size_t(g.units * g.unit_floats()))) {}
+        unit_floats(g.unit_floats()), count(g.count()), base(ctx.scratch_as<float>(size_t(units * unit_floats))) {}
 
-  DR_DEVICE float* chunk(int64_t unit, int64_t k, int which) const { return base + unit * unit_floats + (2 * k + which) * cols; }
+  DR_DEVICE float* chunk(int64_t unit, int64_t k, int which) const {
+    return base + unit * unit_floats + (2 * k + which) * cols;
+  }
   DR_DEVICE float* channels(int64_t unit, int which) const { return chunk(unit, chunks, which); }
   DR_DEVICE int64_t rows_of(int64_t k) const {
     const int64_t left = rows - k * kChainChunk;
@@ -305,7 +307,8 @@ struct ApplyBackward {
       for (int j = 0; j < N; j++) v[j] = v[j] * (weight[j] * rstd[j]);
     } else {
       const Run<N> from = load_run<N>(x.row(unit, row) + c), mean = load_run<N>(u.channels(unit, kMean) + c);
-      const Run<N> mean_g = load_run<N>(u.channels(unit, kMeanG) + c), mean_gx = load_run<N>(u.channels(unit, kMeanGX) + c);
+      const Run<N> mean_g = load_run<N>(u.channels(unit, kMeanG) + c),
+                   mean_gx = load_run<N>(u.channels(unit, kMeanGX) + c);
       const Run<N> bias = load_run<N>(norm.bias + c);
       DR_UNROLL
       for (int j = 0; j < N; j++) {

@@ -17,8 +17,8 @@ DR_DEVICE float group_sum(float v) {
   return v;
 }
 
-// The binary tree over block sums, fed in order by a group, all of whose lanes give the same sum: neighbours pair up at each
-// level, an odd last one is carried. Lane l keeps what waits at level l.
+// The binary tree over block sums, fed in order by a group, all of whose lanes give the same sum: neighbours pair up at
+// each level, an odd last one is carried. Lane l keeps what waits at level l.
 struct TreeSum {
   float waits = 0;
   uint32_t count = 0;
@@ -41,8 +41,8 @@ struct TreeSum {
   }
 };
 
-// The sum over elements [begin, end), 4096 at most and from a multiple of 4096 on, of what term(acc, i) adds to a lane's sum; every lane of the group calls
-// this, and gets it.
+// The sum over elements [begin, end), 4096 at most and from a multiple of 4096 on, of what term(acc, i) adds to a
+// lane's sum; every lane of the group calls this, and gets it.
 template <class F>
 DR_DEVICE float block_reduce(int64_t begin, int64_t end, F&& term) {
   constexpr int kAtOnce = 4;  // terms whose loads are under way together
@@ -116,8 +116,8 @@ DR_DEVICE float tree_of_lanes(float v, int64_t n) {
   return shuffle(v, 0);
 }
 
-// The tree over n block sums, by a block of up to 32 groups, a power of two, all of whose threads get it. What a group takes
-// in its turn is a whole subtree.
+// The tree over n block sums, by a block of up to 32 groups, a power of two, all of whose threads get it. What a group
+// takes in its turn is a whole subtree.
 DR_DEVICE float tree_of_blocks(const float* sums, int64_t n) {
   auto& turn = shared_memory<TurnSums>();
   constexpr int64_t kEach = kTurn * kGroup;
@@ -184,12 +184,12 @@ void for_block_sums(const Context& ctx, int64_t rows, int64_t per_row, const flo
   unsigned groups = 1;
   while (groups < kGroup && groups * row_sums_detail::kTurn * kGroup < per_row) groups *= 2;
   launch<row_sums_detail::finish_long_rows<Finish>>(
-      ctx, {.grid = {blocks_for(rows, 1)}, .threads = groups * kGroup, .shared = sizeof(row_sums_detail::TurnSums)}, per_row,
-      sums, finish);
+      ctx, {.grid = {blocks_for(rows, 1)}, .threads = groups * kGroup, .shared = sizeof(row_sums_detail::TurnSums)},
+      per_row, sums, finish);
 }
 
-// term(r) gives what a row adds, a function (acc, i) as row_reduce takes it; finish(r, sum) takes the row's sum, by one thread.
-// Scratch where rows are longer than a block: b.scratch_bytes(), from `scratch` on.
+// term(r) gives what a row adds, a function (acc, i) as row_reduce takes it; finish(r, sum) takes the row's sum, by one
+// thread. Scratch where rows are longer than a block: b.scratch_bytes(), from `scratch` on.
 template <class Term, class Finish>
 void for_row_sums(const Context& ctx, const RowBlocks& b, const Term& term, const Finish& finish, size_t scratch = 0) {
   if (b.cols <= kRowBlock) return for_rows(ctx, b.rows, row_sums_detail::ShortRow<Term, Finish>{b.cols, term, finish});
@@ -202,8 +202,8 @@ void for_row_sums(const Context& ctx, const RowBlocks& b, const Term& term, cons
 
 namespace column_detail {
 
-// One thread per column of a chunk. Its sums go to where `to(group, chunk, k, c)` says, null for nowhere; or, of an only
-// chunk, to finish(group, c, sums).
+// One thread per column of a chunk. Its sums go to where `to(group, chunk, k, c)` says, null for nowhere; or, of an
+// only chunk, to finish(group, c, sums).
 template <int N, class F, class To, class Finish>
 struct Chunk {
   int64_t rows, cols, chunks;
@@ -301,18 +301,20 @@ inline size_t column_total_bytes(const RowGroups& g, int sums) {
 }
 template <int N, class F, class Finish>
 void column_totals(const Context& ctx, const RowGroups& g, const F& f, const Finish& finish, size_t scratch = 0) {
-  const column_detail::InScratch<N> to{ctx.scratch_as<float>(column_total_bytes(g, N) / sizeof(float), scratch), g.cols, g.chunks()};
+  const column_detail::InScratch<N> to{ctx.scratch_as<float>(column_total_bytes(g, N) / sizeof(float), scratch), g.cols,
+                                       g.chunks()};
   column_detail::run<N>(ctx, g, f, to, finish);
 }
 
-// The same into grads: (groups, C) f32, any row stride, absent where not wanted. Scratch: RowGroups::scratch_bytes(N), from
-// `scratch` on.
+// The same into grads: (groups, C) f32, any row stride, absent where not wanted. Scratch: RowGroups::scratch_bytes(N),
+// from `scratch` on.
 template <int N, class F>
 void column_sums(const Context& ctx, const RowGroups& g, const View (&grads)[N], const F& f, size_t scratch = 0) {
   bool wanted = false;
   for (const View& v : grads) wanted |= v.present();
   if (!wanted || g.groups == 0 || g.cols == 0) return;
-  column_detail::Grads<N> to{{}, {}, ctx.scratch_as<float>(g.scratch_bytes(N) / sizeof(float), scratch), g.cols, g.chunks()};
+  column_detail::Grads<N> to{
+      {}, {}, ctx.scratch_as<float>(g.scratch_bytes(N) / sizeof(float), scratch), g.cols, g.chunks()};
   for (int k = 0; k < N; k++)
     if (grads[k]) to.data[k] = grads[k].template as<float>(), to.stride[k] = grads[k].stride(0);
   column_detail::run<N>(ctx, g, f, to, column_detail::StoreGrads<N>{to});

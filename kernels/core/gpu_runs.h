@@ -1,6 +1,6 @@
 #pragma once
-// Rows on a device in runs of four elements, which lie side by side and are read at once: what walks over tensors of several
-// types, or in place, where elementwise<T> will not do. Last include of a `.cu`, as gpu.h.
+// Rows on a device in runs of four elements, which lie side by side and are read at once: what walks over tensors of
+// several types, or in place, where elementwise<T> will not do. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/gpu_elementwise.h"
 
@@ -66,7 +66,8 @@ template <class F>
 void for_runs(const Context& ctx, int64_t rows, int64_t cols, bool whole, const F& f) {
   if (rows == 0 || cols == 0) return;
   const int64_t threads = rows * (whole ? (cols + kRun - 1) / kRun : cols);
-  launch<runs_detail::for_runs_kernel<F>>(ctx, {.grid = {blocks_for(threads, kBlock)}, .threads = kBlock}, rows, cols, whole, f);
+  launch<runs_detail::for_runs_kernel<F>>(ctx, {.grid = {blocks_for(threads, kBlock)}, .threads = kBlock}, rows, cols,
+                                          whole, f);
 }
 
 }  // namespace dr::DR_BACKEND

@@ -1,6 +1,6 @@
 #pragma once
-// The softmax of one row on a device, as core/softmax_row.h has it for the CPU: a group of 32 lanes gives a row's elements
-// as at(i). Last include of a `.cu`, as gpu.h.
+// The softmax of one row on a device, as core/softmax_row.h has it for the CPU: a group of 32 lanes gives a row's
+// elements as at(i). Last include of a `.cu`, as gpu.h.
 
 #include <limits>
 

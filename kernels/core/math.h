@@ -185,7 +185,8 @@ DR_INLINE double rounded(__int128 v) {
   unsigned __int128 m = v < 0 ? -static_cast<unsigned __int128>(v) : static_cast<unsigned __int128>(v);
   double unit = 0x1p64;
   for (; !(m >> 127); m <<= 1) unit *= 0.5;
-  const double magnitude = double(uint64_t(m >> 64) | uint64_t(uint64_t(m) != 0)) * unit;  // the low half can only break a tie
+  const uint64_t top = uint64_t(m >> 64) | uint64_t(uint64_t(m) != 0);  // the low half can but break a tie
+  const double magnitude = double(top) * unit;
   return v < 0 ? -magnitude : magnitude;
 }
 

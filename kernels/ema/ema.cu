@@ -33,7 +33,8 @@ void Ema::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   const bool whole = flat_runs_aligned(in.average) && flat_runs_aligned(in.x) && flat_runs_aligned(out.average);
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_runs(ctx, 1, in.x.count(), whole,
-             Average<T>{in.average.as<float>(), in.decay.as<float>(), static_cast<const T*>(in.x.data), out.average.as<float>()});
+             Average<T>{in.average.as<float>(), in.decay.as<float>(), static_cast<const T*>(in.x.data),
+                        out.average.as<float>()});
   });
 }
 

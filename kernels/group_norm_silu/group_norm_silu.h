@@ -89,6 +89,7 @@ struct GroupNormSilu {
     list.push_back(make({2, 23, 24, 4, 2}, 2, true));     // chunks of 512 and 40 pixels
     list.push_back(make({2, 1, 1, 31, 1}, 2, true));
     for (int64_t s : {1, 5, 7}) list.push_back(make({1, s, 33, 1, 1}, 1, s != 1));
+    list.push_back(make({520, 1, 2, 4, 2}, 1, true));     // chunks of 512 and 8 samples
     list.push_back(make({1, 1, 1, 5, 5}, 1, true));
     list.back().gradient = false;  // what equals its mean has no gradient
     list.push_back(make({0, 2, 3, 6, 3}, 1, true));

@@ -85,19 +85,21 @@ using namespace DR_BACKEND;
 
 template <>
 void LambdaReturns::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
-  for_row_walks<3>(ctx, in.reward.size(0),
-                   Returns{rows_of<const float>(in.reward), rows_of<const float>(in.discount), rows_of<const float>(in.value),
-                           in.bootstrap.as<float>(), in.reward.size(1), lambda, rows_of<float>(out.returns)});
+  for_row_walks<3>(
+      ctx, in.reward.size(0),
+      Returns{rows_of<const float>(in.reward), rows_of<const float>(in.discount), rows_of<const float>(in.value),
+              in.bootstrap.as<float>(), in.reward.size(1), lambda, rows_of<float>(out.returns)});
 }
 
 template <>
 void LambdaReturns::backward<kBackend>(Context& ctx, const In& in, const Out& saved, const OutGrad& dy,
                                        const Grad& grad) const {
-  for_row_walks<4>(ctx, in.reward.size(0),
-                   Gradients{rows_of<const float>(in.discount), rows_of<const float>(in.value),
-                             rows_of<const float>(saved.returns), rows_of<const float>(dy.returns), in.bootstrap.as<float>(),
-                             in.reward.size(1), lambda, optional_rows(grad.reward), optional_rows(grad.discount),
-                             optional_rows(grad.value), grad.bootstrap ? grad.bootstrap.as<float>() : nullptr});
+  for_row_walks<4>(
+      ctx, in.reward.size(0),
+      Gradients{rows_of<const float>(in.discount), rows_of<const float>(in.value), rows_of<const float>(saved.returns),
+                rows_of<const float>(dy.returns), in.bootstrap.as<float>(), in.reward.size(1), lambda,
+                optional_rows(grad.reward), optional_rows(grad.discount), optional_rows(grad.value),
+                grad.bootstrap ? grad.bootstrap.as<float>() : nullptr});
 }
 
 }  // namespace dr

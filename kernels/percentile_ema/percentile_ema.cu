@@ -1,5 +1,4 @@
 #include "kernels/percentile_ema/percentile_ema.h"
-
 #include "kernels/percentile_ema/percentile_ema_math.h"
 
 #include "kernels/core/gpu_elementwise.h"
@@ -9,7 +8,8 @@ namespace dr {
 namespace DR_BACKEND {
 namespace {
 
-// Both percentiles are found byte by byte: a pass counts the values whose higher bytes are those found, by their next byte.
+// Both percentiles are found byte by byte: a pass counts the values whose higher bytes are those found, by their next
+// byte.
 using Selection = PercentileEma::Selection;
 using Chosen = Selection::Chosen;
 constexpr int kPasses = Selection::kPasses, kBins = Selection::kBins;
@@ -29,8 +29,8 @@ struct Ranks {
   uint32_t of[2];
 };
 
-// One more byte of percentile q, from the counts of the pass before; by a group, all of whose lanes get it. `equal`: how many
-// values have what is found.
+// One more byte of percentile q, from the counts of the pass before; by a group, all of whose lanes get it. `equal`:
+// how many values have what is found.
 DR_DEVICE Chosen choose(const Selection* s, const Ranks& ranks, int pass, int q, uint32_t& equal) {
   if (pass == 0) return {0, ranks.of[q]};
   constexpr int kEach = kBins / kGroup;
@@ -81,11 +81,13 @@ DR_KERNEL void count_pass(int64_t n, const float* values, Ranks ranks, int pass,
     const uint32_t key = unsigned_key(values[i]);
     if (pass == 0 && key == unsigned_key(from_order_key(kNanKey))) atomic_max(&selection->nan, 1u);
     for (int q = 0; q < 2; q++)
-      if (pass == 0 || (key ^ s.chosen[q].prefix) >> (shift + 8) == 0) atomic_add(&s.counts[q][key >> shift & (kBins - 1)], 1u);
+      if (pass == 0 || (key ^ s.chosen[q].prefix) >> (shift + 8) == 0)
+        atomic_add(&s.counts[q][key >> shift & (kBins - 1)], 1u);
   }
   block_sync();  // the block has counted
   for (int i = thread_index(); i < 2 * kBins; i += block_threads())
-    if (const uint32_t c = s.counts[i / kBins][i % kBins]) atomic_add(&selection->counts[pass][i / kBins][i % kBins], c);
+    if (const uint32_t c = s.counts[i / kBins][i % kBins])
+      atomic_add(&selection->counts[pass][i / kBins][i % kBins], c);
 }
 
 // The least key above each percentile's.
@@ -109,8 +111,8 @@ DR_KERNEL void find_next(int64_t n, const float* values, Ranks ranks, Selection*
 }
 
 // By one group.
-DR_KERNEL void take_up(PercentileEma op, Ranks ranks, float fraction0, float fraction1, const Selection* s, const float* state,
-                       float* state_out, float* percentiles, float* scale) {
+DR_KERNEL void take_up(PercentileEma op, Ranks ranks, float fraction0, float fraction1, const Selection* s,
+                       const float* state, float* state_out, float* percentiles, float* scale) {
   float p[2];
   DR_UNROLL
   for (int q = 0; q < 2; q++) {
@@ -139,12 +141,13 @@ void PercentileEma::forward<kBackend>(Context& ctx, const In& in, const Out& out
   const Ranks ranks{{uint32_t(first.i), uint32_t(second.i)}};
   const float* const values = in.values.as<float>();
   Selection* const s = ctx.scratch_as<Selection>(1);
-  const LaunchShape shape{.grid = {std::min(blocks_for(n, 8 * kBlock), 512u)}, .threads = kBlock, .shared = sizeof(PassShared)};
+  const LaunchShape shape{
+      .grid = {std::min(blocks_for(n, 8 * kBlock), 512u)}, .threads = kBlock, .shared = sizeof(PassShared)};
   for_each(ctx, kPasses * 2 * kBins, Clear{s});
   for (int pass = 0; pass < kPasses; pass++) launch<count_pass>(ctx, shape, n, values, ranks, pass, s);
   launch<find_next>(ctx, shape, n, values, ranks, s);
-  launch<take_up>(ctx, {}, *this, ranks, first.fraction, second.fraction, s, in.state.as<float>(), out.state.as<float>(),
-                  out.percentiles.as<float>(), out.scale.as<float>());
+  launch<take_up>(ctx, {}, *this, ranks, first.fraction, second.fraction, s, in.state.as<float>(),
+                  out.state.as<float>(), out.percentiles.as<float>(), out.scale.as<float>());
 }
 
 }  // namespace dr

@@ -109,7 +109,8 @@ struct WeightGradient {
 };
 
 template <class T>
-void backward_heads(const Context& ctx, const RowGroups& rows, const Side<T>& side, const View& dx, const View& dweight) {
+void backward_heads(const Context& ctx, const RowGroups& rows, const Side<T>& side, const View& dx,
+                    const View& dweight) {
   if (dx) for_rows(ctx, rows.groups * rows.rows, BackwardHead<T>{side, heads_of<T>(dx)});
   const View grads[] = {dweight};
   column_sums(ctx, rows, grads, WeightGradient<T>{side});

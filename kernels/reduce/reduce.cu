@@ -38,7 +38,9 @@ struct ColumnTerms {
   Outer offset;
   int64_t stride;
   DR_DEVICE auto operator()(int64_t o, int64_t c) const {
-    return [column = x + offset(o) + c, step = stride](int64_t i, float (&sum)[1]) { sum[0] += load1(column + i * step); };
+    return [column = x + offset(o) + c, step = stride](int64_t i, float (&sum)[1]) {
+      sum[0] += load1(column + i * step);
+    };
   }
 };
 template <class T>
@@ -208,7 +210,8 @@ void Reduce::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
     if (ordered()) return best<T>(ctx, l, in.x, {y, out.index.as<int32_t>(), kind == ReduceKind::min ? -1 : 0});
     const Outer offset(in.x, l.first);
     const StoreSum<T> store{y, l.inner, float(l.n), kind == ReduceKind::mean};
-    if (l.rows) for_row_sums(ctx, RowBlocks(View(in.x.data, in.x.dtype, {l.outer, l.n})), RowTerms<T>{x, offset}, store);
+    if (l.rows)
+      for_row_sums(ctx, RowBlocks(View(in.x.data, in.x.dtype, {l.outer, l.n})), RowTerms<T>{x, offset}, store);
     else column_totals<1>(ctx, groups(l), ColumnTerms<T>{x, offset, l.stride}, store);
   });
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Heads (B,L,H,D) and the rows of their tables (B,L,D/2) on a device, with any strides before the last axis. Last include of a
-// `.cu`, as gpu.h.
+// Heads (B,L,H,D) and the rows of their tables (B,L,D/2) on a device, with any strides before the last axis. Last
+// include of a `.cu`, as gpu.h.
 
 #include "kernels/core/gpu.h"
 

@@ -36,7 +36,8 @@ using namespace DR_BACKEND;
 
 template <>
 void RotaryTable::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
-  Entry f{in.position.as<int32_t>(), axes(), frequencies(), {}, canonical::log(base), out.cos.as<float>(), out.sin.as<float>()};
+  Entry f{in.position.as<int32_t>(), axes(), frequencies(), {}, canonical::log(base), out.cos.as<float>(),
+          out.sin.as<float>()};
   for (int a = 0; a < kMaxAxes; a++) f.share[a] = share[size_t(a)];
   for_each(ctx, out.cos.count(), f);
 }

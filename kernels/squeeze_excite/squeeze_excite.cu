@@ -14,14 +14,18 @@ template <class T>
 struct Pixels {
   UnitRows<const T> x;
   DR_DEVICE auto operator()(int64_t n, int64_t c) const {
-    return [from = x.row(n, 0) + c, stride = x.row_stride](int64_t p, float (&sum)[1]) { sum[0] += load1(from + p * stride); };
+    return [from = x.row(n, 0) + c, stride = x.row_stride](int64_t p, float (&sum)[1]) {
+      sum[0] += load1(from + p * stride);
+    };
   }
 };
 struct StoreMean {
   float* squeeze;
   int64_t channels;
   float count;
-  DR_DEVICE void operator()(int64_t n, int64_t c, const float (&sum)[1]) const { squeeze[n * channels + c] = sum[0] / count; }
+  DR_DEVICE void operator()(int64_t n, int64_t c, const float (&sum)[1]) const {
+    squeeze[n * channels + c] = sum[0] / count;
+  }
 };
 
 template <class T>
@@ -67,7 +71,9 @@ struct StoreGate {
   float* gate;
   int64_t channels;
   Bias bias;
-  DR_DEVICE void operator()(int64_t, int64_t n, int64_t c, float v) const { gate[n * channels + c] = sigmoid(v + bias(c)); }
+  DR_DEVICE void operator()(int64_t, int64_t n, int64_t c, float v) const {
+    gate[n * channels + c] = sigmoid(v + bias(c));
+  }
 };
 struct StoreHiddenGradient {
   const float* hidden;
@@ -87,12 +93,14 @@ struct StoreShare {
 // store(n, i, sum_k x[n,k] weight[i,k]).
 template <class Store>
 void product(const Context& ctx, const View& x, const View& weight, const Store& store) {
-  gemm(ctx, {1, x.size(0), weight.size(0), weight.size(1), true, true}, operand(x, false), operand(weight, true), store);
+  gemm(ctx, {1, x.size(0), weight.size(0), weight.size(1), true, true}, operand(x, false), operand(weight, true),
+       store);
 }
 // store(n, k, sum_i dy[n,i] weight[i,k]).
 template <class Store>
 void product_back(const Context& ctx, const View& dy, const View& weight, const Store& store) {
-  gemm(ctx, {1, dy.size(0), weight.size(1), weight.size(0), true, false}, operand(dy, false), operand(weight, false), store);
+  gemm(ctx, {1, dy.size(0), weight.size(1), weight.size(0), true, false}, operand(dy, false), operand(weight, false),
+       store);
 }
 
 struct Column {
@@ -101,7 +109,8 @@ struct Column {
   DR_DEVICE void operator()(int64_t r, int64_t c, float (&sum)[1]) const { sum[0] += dy[r * cols + c]; }
 };
 // Per leaf: dweight = dy^T x, dbias = column sums of dy; dy and x f32, packed.
-void weight_gradients(const Context& ctx, const View& dy, const View& x, const View& dweight, const View& dbias, size_t scratch) {
+void weight_gradients(const Context& ctx, const View& dy, const View& x, const View& dweight, const View& dbias,
+                      size_t scratch) {
   const int64_t leaves = ctx.leaves, rows = dy.size(0) / leaves, n = dy.size(1), k = x.size(1);
   if (dweight)
     gemm(ctx, {leaves, n, k, rows, false, false}, operand(View(dy.data, DType::f32, {leaves, rows, n}), true),

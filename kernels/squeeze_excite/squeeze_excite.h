@@ -110,6 +110,7 @@ struct SqueezeExcite {
                                              make({2, 2, 3, 7, 31}, 2, b16, b16, 1),
                                              make({2, 23, 24, 5, 3}, 2),   // chunks of 512 and 40 pixels
                                              make({1, 1, 2, 600, 3}, 1),   // and of channels
+                                             make({520, 1, 2, 3, 2}, 1),   // and of samples
                                              make({3, 1, 1, 1, 5}, 3),
                                              make({5, 2, 1, 112, 4}, 5)};
     list.push_back(make({0, 2, 3, 6, 2}, 1));
