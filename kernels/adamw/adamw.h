@@ -29,8 +29,8 @@ struct AdamW {
 
   struct In {
     View param, grad, m, v, lr, correction, grad_scale;
-    static constexpr auto names = fields("param", "grad", "m", "v", "lr", "correction", "grad_scale"),
-                          shared = fields("lr", "correction", "grad_scale");
+    static constexpr auto names = fields("param", "grad", "m", "v", "lr", "correction", "grad_scale");
+    static constexpr auto shared = fields("lr", "correction", "grad_scale");
   };
   struct Out { View param, m, v; static constexpr auto names = fields("param", "m", "v"); };
 

@@ -1,4 +1,6 @@
 #include "kernels/adamw/adamw.h"
+#include "kernels/adamw/adamw_math.h"
+
 #include "kernels/core/stream.h"
 
 namespace dr {
@@ -8,12 +10,7 @@ namespace {
 constexpr int64_t kElementsPerPiece = 4096;  // of parallel work: whole cache lines, a few microseconds
 
 void step_elements(const AdamW& op, const AdamW::In& in, const AdamW::Out& out, int64_t begin, int64_t end) {
-  const float lr = *in.lr.as<float>(), *correction = in.correction.as<float>();
-  const f32v alpha = splat(lr / correction[0]), decay = splat(lr * op.weight_decay),
-             root = splat(1.f / __builtin_sqrtf(correction[1]));
-  const f32v beta1 = splat(op.beta1), beta2 = splat(op.beta2), rest1 = splat(1.f - op.beta1),
-             rest2 = splat(1.f - op.beta2);
-  const f32v eps = splat(op.eps), scale = splat(*in.grad_scale.as<float>());
+  const AdamWStep step(op, *in.lr.as<float>(), in.correction.as<float>(), *in.grad_scale.as<float>());
   const float *param = in.param.as<float>() + begin, *grad = in.grad.as<float>() + begin;
   const float *m = in.m.as<float>() + begin, *v = in.v.as<float>() + begin;
   float *param_out = out.param.as<float>() + begin, *m_out = out.m.as<float>() + begin,
@@ -22,13 +19,11 @@ void step_elements(const AdamW& op, const AdamW::In& in, const AdamW::Out& out, 
   const bool stream_param = param_out != param && streams(out.param), stream_m = m_out != m && streams(out.m),
              stream_v = v_out != v && streams(out.v);
   for_vectors(end - begin, [&](int64_t i, auto n) {
-    const f32v g = load_n(grad + i, n) * scale, p = load_n(param + i, n);
-    const f32v m_new = fma(beta1, load_n(m + i, n), rest1 * g);
-    const f32v v_new = fma(beta2, load_n(v + i, n), rest2 * (g * g));
-    const f32v step = fma(decay, p, alpha * (m_new / fma(sqrt(v_new), root, eps)));
-    put(param_out + i, p - step, n, stream_param);
-    put(m_out + i, m_new, n, stream_m);
-    put(v_out + i, v_new, n, stream_v);
+    f32v p = load_n(param + i, n), first = load_n(m + i, n), second = load_n(v + i, n);
+    step(p, load_n(grad + i, n), first, second);
+    put(param_out + i, p, n, stream_param);
+    put(m_out + i, first, n, stream_m);
+    put(v_out + i, second, n, stream_v);
   });
   stream_fence(stream_param || stream_m || stream_v);
 }

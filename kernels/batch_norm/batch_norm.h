@@ -71,6 +71,10 @@ struct BatchNorm {
     const ChannelGroups g = geometry(in.x, unit_samples());  // evaluation: leaves of one sample need the most
     return g.scratch_bytes() + size_t((g.units + 2) * g.cols) * sizeof(float);
   }
+  size_t device_scratch_bytes(const In& in) const {
+    const ChannelGroups g = geometry(in.x, unit_samples());
+    return g.device_scratch_bytes() + size_t((g.units + 2) * g.cols) * sizeof(float);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -20,6 +20,7 @@
 // Source: Cover & Thomas 2006, Elements of Information Theory, ch. 9; Higham 2002, Accuracy and Stability, ch. 10.
 
 #include "kernels/core/op.h"
+#include "kernels/core/row_groups.h"
 
 namespace dr {
 
@@ -54,6 +55,15 @@ struct ChannelCapacity {
   size_t scratch_bytes(const In& in, int) const {  // a chunk of centred rows, and the matrix A
     const int64_t cols = in.x.size(1);
     return log_determinant ? size_t(cols * (kChunk + cols)) * sizeof(float) : 0;
+  }
+  // The chunks' sums, or those of long rows of features; then the matrix and its diagonal.
+  size_t device_scratch_bytes(const In& in) const {
+    const int64_t cols = in.x.size(1);
+    return device_sums(in.x) + (log_determinant ? size_t(cols * (cols + 1)) * sizeof(float) : 0);
+  }
+  static size_t device_sums(const View& x) {
+    const RowGroups g(1, x.size(0), x.size(1));
+    return size_t(g.chunks() * g.cols) * sizeof(float);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   void reference(const In&, const Out&, const Out& bound) const;

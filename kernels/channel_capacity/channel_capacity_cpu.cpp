@@ -1,4 +1,5 @@
 #include "kernels/channel_capacity/channel_capacity.h"
+#include "kernels/channel_capacity/channel_capacity_math.h"
 
 #include <algorithm>
 
@@ -13,7 +14,6 @@ namespace {
 static_assert(ChannelCapacity::kChunk == kChainChunk);
 constexpr int kStrip = 4;  // vectors of columns that go down the rows together: whole cache lines, four chains
 constexpr int64_t kBlockRows = 128;   // rows of A per piece of work; each packs the columns right of its diagonal
-constexpr float kLog2E = 0x1.715476p0f, kHalfLog2E = 0x1.715476p-1f;  // 1 / ln 2 and half of it
 
 // The canonical sums of term(row pointer, vector j, n) down all rows, for one strip of columns.
 template <class T, class Term>
@@ -48,7 +48,7 @@ void strip_statistics(const View& x, float noise_power, const ChannelCapacity::O
     const f32v variance = square[j] / count;
     store_n(out.mean.as<float>() + c + j * W, mean[j], n[j]);
     store_n(out.variance.as<float>() + c + j * W, variance, n[j]);
-    store_n(out.feature_bits.as<float>() + c + j * W, splat(kHalfLog2E) * log1p(variance / splat(noise_power)), n[j]);
+    store_n(out.feature_bits.as<float>() + c + j * W, feature_bits(variance, splat(noise_power)), n[j]);
   }
 }
 
@@ -84,7 +84,7 @@ void covariance(Context& ctx, const View& x, const float* mean, float* d, float*
 float half_log_determinant(float* a, int64_t cols, float* diagonal) {
   for (int64_t k = 0; k < cols; k++) {
     float* const row = a + k * cols;
-    const float pivot = __builtin_sqrtf(row[k]);
+    const float pivot = sqrt(row[k]);
     diagonal[k] = pivot;
     for_vectors(cols - k - 1, [&](int64_t j, auto n) {
       float* const p = row + k + 1 + j;
@@ -122,7 +122,7 @@ void ChannelCapacity::forward<kBackend>(Context& ctx, const In& in, const Out& o
     for (int64_t i = 0; i < cols; i++) {
       for_vectors(cols - i, [&](int64_t j, auto n) {
         float* const p = a + i * cols + i + j;
-        store_n(p, load_n(p, n) / splat(count) / splat(noise_power), n);
+        store_n(p, signal_to_noise(load_n(p, n), splat(count), splat(noise_power)), n);
       });
       a[i * cols + i] += 1.f;
     }

@@ -23,11 +23,13 @@ struct ClipScale {
 
   struct In {
     View sums, max_norm, factor;
-    static constexpr auto names = fields("sums", "max_norm", "factor"), shared = fields("max_norm", "factor");
+    static constexpr auto names = fields("sums", "max_norm", "factor");
+    static constexpr auto shared = fields("max_norm", "factor");
   };
   struct Out {
     View norm, scale;
-    static constexpr auto names = fields("norm", "scale"), shared = fields("norm", "scale");
+    static constexpr auto names = fields("norm", "scale");
+    static constexpr auto shared = fields("norm", "scale");
   };
 
   Shapes infer(const In& in) const {
@@ -55,6 +57,7 @@ struct ClipScale {
         make("B=1000,at the kink", values({1000}, {0.001}), 1),
         make("B=7,zero", values({7}, {0}), 1),
         make("B=31,wide", values({31}, {1e-12, 1e12, 3, 1e-30, 7e5}), 1),
+        make("B=9001", uniform({9001}, 0, 1), 1),
         make("B=0", uniform({0}, 0, 1), 1),
         make("bench B=32768", uniform({32768}, 0, 1), 1)};
     list.back().bench = true;

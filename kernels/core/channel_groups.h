@@ -38,6 +38,8 @@ struct ChannelGroups {
   static constexpr int64_t kPerUnit = 6;
   int64_t unit_floats() const { return (2 * chunks() + kPerUnit) * cols; }
   size_t scratch_bytes() const { return size_t(units * unit_floats()) * sizeof(float); }
+  // On a device: then chunks of units, in the gradients of what units share.
+  size_t device_scratch_bytes() const { return scratch_bytes() + RowGroups(1, units, cols).scratch_bytes(2); }
 };
 
 }  // namespace dr

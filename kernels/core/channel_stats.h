@@ -177,12 +177,6 @@ void channel_norm_forward(Context& ctx, const ChannelGroups& g, int64_t images, 
 
 // ---- backward ----
 
-// dy through the derivative of z sigmoid(z).
-DR_INLINE f32v silu_backward(f32v dy, f32v z) {
-  const f32v s = sigmoid(z);
-  return dy * (s * fma(z, splat(1.f) - s, splat(1.f)));
-}
-
 struct NormGradients {
   View x, weight, bias;  // weight, bias: (leaves, C); each may be absent
 };

@@ -8,14 +8,22 @@
 namespace dr::DR_BACKEND {
 
 // The gain and the shift of a row's columns. `rows` rows share a row of each; null: `absent`, for every column.
+struct ModulationRow {
+  const float* data;
+  float absent, offset;
+  DR_DEVICE float operator()(int64_t c) const { return data ? offset + data[c] : absent; }
+};
 struct ModulationRows {
   const float* data = nullptr;
   int64_t stride = 0, rows = 1;
-  float absent = 0, offset = 0;  // offset + value
-  DR_DEVICE float operator()(int64_t r, int64_t c) const {
-    return data ? offset + data[r / rows * stride + c] : absent;
-  }
+  float absent = 0, offset = -0.f;  // offset + value; -0 changes no value
+  DR_DEVICE ModulationRow row(int64_t r) const { return {data ? data + r / rows * stride : nullptr, absent, offset}; }
+  DR_DEVICE float operator()(int64_t r, int64_t c) const { return row(r)(c); }
 };
+// The same for every row: (C), or absent.
+inline ModulationRows per_column(const View& v, float absent) {
+  return {.data = v ? v.as<float>() : nullptr, .absent = absent};
+}
 
 template <class T, class TY = T>
 struct NormForward {
@@ -24,10 +32,11 @@ struct NormForward {
   float *mean, *rstd;  // mean null: not centred
   int64_t cols;
   float eps;
-  ModulationRows gain, shift;
+  ModulationRows gains, shifts;
 
   DR_DEVICE void operator()(int64_t r) const {
     const T* const row = x.row(r);
+    TY* const out = y.row(r);
     const float count = float(cols);
     const float m = mean ? row_reduce(cols, [&](float& acc, int64_t i) { acc += load1(row + i); }) / count : 0.f;
     const float square = row_reduce(cols, [&](float& acc, int64_t i) {
@@ -35,8 +44,9 @@ struct NormForward {
       acc = fma(d, d, acc);
     });
     const float rs = rsqrt(square / count + eps);
+    const ModulationRow gain = gains.row(r), shift = shifts.row(r);
     for (int64_t i = lane_index(); i < cols; i += kGroup)
-      store1(y.row(r) + i, fma((load1(row + i) - m) * rs, gain(r, i), shift(r, i)));
+      store1(out + i, fma((load1(row + i) - m) * rs, gain(i), shift(i)));
     if (lane_index() != 0) return;
     if (mean) mean[r] = m;
     rstd[r] = rs;
@@ -58,22 +68,24 @@ struct NormBackwardRow {
   RowsOf<T> dx;
   const float *mean, *rstd;
   int64_t cols;
-  ModulationRows gain;
+  ModulationRows gains;
 
   DR_DEVICE void operator()(int64_t r) const {
     const float count = float(cols), m = mean ? mean[r] : 0.f, rs = rstd[r];
-    const T* const row = x.row(r);
+    const T *const row = x.row(r), *const own_way = residual.data ? residual.row(r) : nullptr;
     const TD* const d = dy.row(r);
-    float sum_g = 0;
-    if (mean) sum_g = row_reduce(cols, [&](float& acc, int64_t i) { acc += load1(d + i) * gain(r, i); });
-    const float sum_gx = row_reduce(cols, [&](float& acc, int64_t i) {
-      acc = fma(load1(d + i) * gain(r, i), (load1(row + i) - m) * rs, acc);
+    T* const out = dx.row(r);
+    const ModulationRow gain = gains.row(r);
+    const TwoSums sums = row_reduce2(cols, [&](float& sum_g, float& sum_gx, int64_t i) {
+      const float g = load1(d + i) * gain(i);
+      sum_g += g;
+      sum_gx = fma(g, (load1(row + i) - m) * rs, sum_gx);
     });
-    const float mean_g = mean ? sum_g / count : 0.f, mean_gx = sum_gx / count;
+    const float mean_g = mean ? sums.a / count : 0.f, mean_gx = sums.b / count;
     for (int64_t i = lane_index(); i < cols; i += kGroup) {
       const float xhat = (load1(row + i) - m) * rs;
-      const float own = rs * fma(-xhat, mean_gx, load1(d + i) * gain(r, i) - mean_g);
-      store1(dx.row(r) + i, residual.data ? load1(residual.row(r) + i) + own : own);
+      const float v = rs * fma(-xhat, mean_gx, load1(d + i) * gain(i) - mean_g);
+      store1(out + i, own_way ? load1(own_way + i) + v : v);
     }
   }
 };
@@ -85,7 +97,7 @@ struct NormBackwardColumn {
   const float *mean, *rstd;
   DR_DEVICE void operator()(int64_t r, int64_t c, float (&sums)[2]) const {
     const float d = load1(dy.row(r) + c);
-    sums[0] = sums[0] + d;
+    sums[0] += d;
     sums[1] = fma(d, (load1(x.row(r) + c) - (mean ? mean[r] : 0.f)) * rstd[r], sums[1]);
   }
 };

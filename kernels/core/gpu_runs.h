@@ -10,6 +10,8 @@ inline constexpr int kRun = 4;
 
 struct Run {
   float v[kRun];
+  DR_DEVICE float& operator[](int i) { return v[i]; }
+  DR_DEVICE float operator[](int i) const { return v[i]; }
 };
 template <class T>
 struct alignas(kRun * sizeof(T)) RunInMemory {

@@ -2,6 +2,8 @@
 // The softmax of one row, which a group of 32 lanes takes, as core/softmax_row.h has it for the CPU: a row is given as
 // at(i) -> float, lane l reading elements l, l + 32, ... Last include of a `.cu`, as gpu.h.
 
+#include <limits>
+
 #include "kernels/core/gpu_rows.h"
 #include "kernels/core/math.h"
 
@@ -30,11 +32,20 @@ struct SoftmaxRow {
   DR_DEVICE float e(float x) const { return exp(x - max); }
   DR_DEVICE float share(float x) const { return e(x) / den; }
 };
+// store(i, e) takes each e, in the lane that gave the element.
+template <class At, class Store>
+DR_DEVICE SoftmaxRow softmax_row(int64_t count, const At& at, const Store& store) {
+  SoftmaxRow row{row_max(count, at), 0};
+  row.den = row_reduce(count, [&](float& acc, int64_t i) {
+    const float e = row.e(at(i));
+    store(i, e);
+    acc = acc + e;
+  });
+  return row;
+}
 template <class At>
 DR_DEVICE SoftmaxRow softmax_row(int64_t count, const At& at) {
-  SoftmaxRow row{row_max(count, at), 0};
-  row.den = row_reduce(count, [&](float& acc, int64_t i) { acc = acc + row.e(at(i)); });
-  return row;
+  return softmax_row(count, at, [](int64_t, float) {});
 }
 template <class T>
 DR_DEVICE SoftmaxRow softmax_of(const T* x, int64_t count) {

@@ -179,6 +179,17 @@ DR_INLINE f64v sin_in_range(f64v x) {
 
 inline constexpr uint32_t kSinLarge = 0x4d800000;  // the bits of 2^28
 
+// double(v); AMD's compiler has no such conversion.
+DR_INLINE double rounded(__int128 v) {
+  if (v == 0) return 0;
+  unsigned __int128 m = v < 0 ? -static_cast<unsigned __int128>(v) : static_cast<unsigned __int128>(v);
+  double unit = 0x1p64;
+  for (; !(m >> 127); m <<= 1) unit *= 0.5;
+  const uint64_t top = uint64_t(m >> 64) | uint64_t(uint64_t(m) != 0);  // the low half can but break a tie
+  const double magnitude = double(top) * unit;
+  return v < 0 ? -magnitude : magnitude;
+}
+
 // sin or cos of one |x| >= 2^28, infinite or NaN. |x| = m 2^e with a 24-bit m; the digits of 2/pi that matter modulo
 // 4 are the 128 from digit e - 1 on, so that P = m * digits mod 2^128 is |x|/pi mod 2 in units of 2^-127.
 template <bool kCos>
@@ -199,7 +210,7 @@ DR_NOINLINE float sin_large(float x) {
   const unsigned __int128 half = static_cast<unsigned __int128>(1) << 126;
   if (kCos) turns += half;
   const bool odd = (turns + half) >> 127;
-  const double r = double(static_cast<__int128>(turns << 1)) * (0x1p-128 * dr::math::kPi);
+  const double r = rounded(static_cast<__int128>(turns << 1)) * (0x1p-128 * dr::math::kPi);
   const double y = sin_core(r);
   return float(odd != (!kCos && b >> 31) ? -y : y);
 }

@@ -74,6 +74,7 @@ DR_INLINE To bits(From v) {  // same register, another element type
 
 DR_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DR_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+DR_INLINE float sqrt(float a) { return __builtin_sqrtf(a); }
 
 #if defined(DR_ISA_avx512)
 DR_INLINE f32v fma(f32v a, f32v b, f32v c) { return _mm512_fmadd_ps(a, b, c); }

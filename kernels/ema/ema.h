@@ -19,7 +19,8 @@ struct Ema {
 
   struct In {
     View average, x, decay;
-    static constexpr auto names = fields("average", "x", "decay"), shared = fields("decay");
+    static constexpr auto names = fields("average", "x", "decay");
+    static constexpr auto shared = fields("decay");
   };
   struct Out { View average; static constexpr auto names = fields("average"); };
 

@@ -27,7 +27,8 @@ struct PercentileEma {
 
   struct In {
     View values, state;
-    static constexpr auto names = fields("values", "state"), shared = fields("state");
+    static constexpr auto names = fields("values", "state");
+    static constexpr auto shared = fields("state");
   };
   struct Out {
     View state, percentiles, scale;
@@ -45,6 +46,18 @@ struct PercentileEma {
     return {{DType::f32, {2}}, {DType::f32, {2}}, {DType::f32, {1}}};
   }
   size_t scratch_bytes(const In& in, int) const { return size_t(in.values.count()) * sizeof(int32_t); }  // keys
+  // What passes over the values count, for both percentiles.
+  struct Selection {
+    static constexpr int kPasses = 4, kBins = 256;  // a pass a byte of the keys, the highest first
+    struct Chosen {
+      uint32_t prefix, rank;  // the bytes found so far; of the value, among those that have them
+    };
+    uint32_t counts[kPasses][2][kBins];
+    Chosen chosen[kPasses][2];  // before each pass
+    uint32_t next[2];           // the least key above the chosen one
+    uint32_t nan;
+  };
+  size_t device_scratch_bytes(const In&) const { return sizeof(Selection); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   void reference(const In&, const Out&, const Out& bound) const;
   Cost cost(const In& in) const { return traffic(2.0 * double(in.values.count()), in, infer(in)); }

@@ -2,32 +2,20 @@
 
 #include <algorithm>
 
+#include "kernels/percentile_ema/percentile_ema_math.h"
+
 #include "kernels/core/total_order.h"
 
 namespace dr {
 namespace DR_ISA {
 namespace {
 
-// Where a percentile lies among n values: between i and i + 1, or on i.
-struct Position {
-  int64_t i;
-  float fraction;
-
-  Position(float percent, int64_t n) {
-    const double at = double(percent) * double(n - 1) / 100;  // exact where it is whole
-    i = int64_t(at);
-    fraction = float(at - double(i));
-    if (i >= n - 1) i = n - 1, fraction = 0;
-  }
-};
-
 // Puts the elements of a percentile into their places, given that none before `begin` belongs there.
 float select(int32_t* keys, int64_t begin, int64_t n, Position p) {
   std::nth_element(keys + begin, keys + p.i, keys + n);
   const float v = from_order_key(keys[p.i]);
   if (p.fraction == 0) return v;
-  const float next = from_order_key(*std::min_element(keys + p.i + 1, keys + n));
-  return next == v ? v : fma(p.fraction, next - v, v);
+  return percentile_between(v, from_order_key(*std::min_element(keys + p.i + 1, keys + n)), p.fraction);
 }
 
 }  // namespace
@@ -54,12 +42,8 @@ void PercentileEma::forward<kBackend>(Context& ctx, const In& in, const Out& out
     percentiles[1] = select(keys, first.i, n, second);  // low <= high
   }
   float state[2] = {in.state.as<float>()[0], in.state.as<float>()[1]};
-  const float infinity = __builtin_inff();
-  if (__builtin_fabsf(percentiles[0]) < infinity && __builtin_fabsf(percentiles[1]) < infinity)
-    for (int k = 0; k < 2; k++) state[k] = fma(1.f - rate, state[k], rate * percentiles[k]);
+  *out.scale.as<float>() = take_up_percentiles(*this, percentiles, state);
   std::memcpy(out.state.as<float>(), state, sizeof state);
-  const float range = state[1] - state[0];
-  *out.scale.as<float>() = range < limit ? limit : range;  // a NaN in the state shows
 }
 
 }  // namespace dr

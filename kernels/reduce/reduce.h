@@ -85,6 +85,15 @@ struct Reduce {
     if (ordered()) return 0;
     return groups(l).scratch_bytes(1) + (in.x.dtype == DType::bf16 ? size_t(l.outer * l.inner) * sizeof(float) : 0);
   }
+  // On a device: the parts of what has several, a block of a row or a chunk of a column.
+  static int64_t parts(const Layout& l) {
+    const int64_t each = l.rows ? kBlock : RowGroups::kChunk;
+    return std::max<int64_t>(1, (l.n + each - 1) / each);
+  }
+  size_t device_scratch_bytes(const In& in) const {
+    const Layout l = layout(in.x);
+    return parts(l) > 1 ? size_t(l.outer * l.inner * parts(l)) * (ordered() ? sizeof(int64_t) : sizeof(float)) : 0;
+  }
   static RowGroups groups(const Layout& l) { return {l.outer, l.outer * l.n, l.inner}; }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

@@ -22,6 +22,7 @@
 #include <cmath>
 
 #include "kernels/core/pixels.h"
+#include "kernels/core/row_groups.h"
 #include "kernels/linear/linear.h"
 
 namespace dr {
@@ -64,6 +65,11 @@ struct SqueezeExcite {
   size_t scratch_bytes(const In& in, int) const {
     return size_t(in.x.size(0) * ((chunks(in.x) + 2) * in.x.size(3) + in.reduce.size(0))) * sizeof(float);
   }
+  // Then chunks of samples, in the biases' gradients: one leaf needs the most.
+  size_t device_scratch_bytes(const In& in) const {
+    const int64_t widest = std::max(in.x.size(3), in.reduce.size(0));
+    return scratch_bytes(in, 1) + RowGroups(1, in.x.size(0), widest).scratch_bytes(1);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
@@ -104,6 +110,7 @@ struct SqueezeExcite {
                                              make({2, 2, 3, 7, 31}, 2, b16, b16, 1),
                                              make({2, 23, 24, 5, 3}, 2),   // chunks of 512 and 40 pixels
                                              make({1, 1, 2, 600, 3}, 1),   // and of channels
+                                             make({520, 1, 2, 3, 2}, 1),   // and of samples
                                              make({3, 1, 1, 1, 5}, 3),
                                              make({5, 2, 1, 112, 4}, 5)};
     list.push_back(make({0, 2, 3, 6, 2}, 1));
