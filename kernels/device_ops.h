@@ -14,7 +14,9 @@ inline constexpr bool has_device_kernels = false;
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(Add)
 DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(GridSample)
 DR_ON_DEVICES(MatMul)
+DR_ON_DEVICES(ProjectDepth)
 
 #undef DR_ON_DEVICES
 

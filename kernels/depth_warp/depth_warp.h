@@ -51,8 +51,8 @@ struct DepthWarp {
               in.image.size(2) == in.depth.size(2),
           "depth_warp: image must be ({},{},{},C) like depth, got {}", n, in.depth.size(1), in.depth.size(2),
           to_string(in.image));
-    CHECK(h >= 0 && h <= kMaxImageSide && w >= 0 && w <= kMaxImageSide,
-          "depth_warp: height and width must be 0 to {}, got {} and {}", kMaxImageSide, height, width);
+    CHECK(h >= 0 && h <= kMaxDepthSide && w >= 0 && w <= kMaxDepthSide,
+          "depth_warp: height and width must be 0 to {}, got {} and {}", kMaxDepthSide, height, width);
     return {{in.image.dtype, {n, h, w, in.image.size(3)}}, {DType::f32, {n, h, w}}, {DType::f32, {n, h, w}},
             {DType::i32, {n, h, w}}};
   }

@@ -24,7 +24,7 @@ void splat_rows(const DepthWarp& op, const DepthWarp::In& in, int64_t n, int64_t
                 uint64_t* buffer) {
   const int64_t out_rows = op.rows(in), out_width = op.columns(in), nowhere = out_rows * out_width;
   std::fill_n(buffer, nowhere, kNothing);
-  const Projection p(in.camera, in.to_camera, in.pose, n);
+  const Projection p = Projections(in.camera, in.to_camera, in.pose)(n);
   const f32v half = splat(0.5f), zero{}, width = splat(float(out_width)), height = splat(float(out_rows));
   for (int64_t v = first; v < last; v++) {
     const float* const depth = in.depth.as<float>() + n * in.depth.stride(0) + v * in.depth.stride(1);
@@ -127,7 +127,7 @@ void DepthWarp::backward<kBackend>(Context& ctx, const In& in, const Out& out, c
   float* const sums = grad.pose ? ctx.scratch_as<float>(size_t(samples * out_rows * 4)) : nullptr;
   // A source wins one pixel at most, so no two threads write to one place.
   for_pieces(ctx, samples, out_rows, kRows, false, [&](int64_t n, int64_t first, int64_t count) {
-    const Projection p(in.camera, in.to_camera, in.pose, n);
+    const Projection p = Projections(in.camera, in.to_camera, in.pose)(n);
     for (int64_t v = first; v < first + count; v++) {
       const int64_t row = (n * out_rows + v) * out_width;
       const int32_t* const source = out.source.as<int32_t>() + row;

@@ -11,7 +11,6 @@ namespace {
 
 constexpr int64_t kBandRows = 8;  // rows of parallel work; the objects that a band can see are found once for it
 
-DR_INLINE f32v to_float(i32v v) { return __builtin_convertvector(v, f32v); }
 DR_INLINE f32v min(f32v a, f32v b) { return a < b ? a : b; }
 DR_INLINE f32v max(f32v a, f32v b) { return a > b ? a : b; }
 DR_INLINE f32v clamp01(f32v v) { return min(max(v, f32v{}), splat(1.f)); }
