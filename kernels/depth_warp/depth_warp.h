@@ -63,6 +63,10 @@ struct DepthWarp {
     const size_t z = size_t(buffers) * size_t(buffer_elements(in)) * sizeof(uint64_t);
     return std::max(z, size_t(n * rows(in) * 4) * sizeof(float));
   }
+  size_t device_scratch_bytes(const In& in) const {  // a buffer for z of all images; or sums for the pose
+    const int64_t n = in.depth.size(0), h = rows(in);
+    return std::max(size_t(n * h * columns(in)) * sizeof(uint64_t), size_t(n * h * 4) * sizeof(float));
+  }
   // Parts that an image's pixels are cut into; each has a buffer of its own, and their minimum is taken.
   static int64_t parts(int64_t n, int threads) {
     return threads == 1 || n >= 2 * threads || n == 0 ? 1 : (2 * threads + n - 1) / n;
