@@ -13,10 +13,17 @@ inline constexpr bool has_device_kernels = false;
 
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(Add)
+DR_ON_DEVICES(DeformableAttention)
+DR_ON_DEVICES(DepthWarp)
 DR_ON_DEVICES(Gelu)
 DR_ON_DEVICES(GridSample)
+DR_ON_DEVICES(InverseWarp)
 DR_ON_DEVICES(MatMul)
 DR_ON_DEVICES(ProjectDepth)
+DR_ON_DEVICES(PushPull)
+DR_ON_DEVICES(RayCast)
+DR_ON_DEVICES(Resize2d)
+DR_ON_DEVICES(Ssim)
 
 #undef DR_ON_DEVICES
 
