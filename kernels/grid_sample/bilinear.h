@@ -108,7 +108,7 @@ DR_INLINE void footprint(f32v x, f32v y, f32v width, f32v height, i32v row, int6
   }
   const i32v live = c.inside & 3;
   std::memcpy(out.live, &live, sizeof live);
-  const f32v first = to_float(c.y0);
+  const f32v first = c.y0.value;
   out.first_row = pick(out.top, first, f32v{}), out.second_row = pick(out.bottom, first + splat(1), first);
 }
 

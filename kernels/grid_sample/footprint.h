@@ -30,7 +30,7 @@ struct Corners {
   f32v weight[4];  // 0 for a corner outside
   i32v offset[4];  // of the pixel that stands for the corner, in elements
   maskv inside;    // else the sample is outside
-  i32v x0, y0;     // where it is inside
+  Floor x0, y0;    // where it is inside
 };
 
 // Each lane may have an image of its own: its width and height, the elements from one row to the next, and where its
@@ -53,7 +53,7 @@ DR_INLINE Corners corners_at(f32v x, f32v y, f32v width, f32v height, i32v row, 
   x = pick(out.inside, x, zero);
   y = pick(out.inside, y, zero);
   const Floor i = floor_of(x), j = floor_of(y);
-  out.x0 = i.integer, out.y0 = j.integer;
+  out.x0 = i, out.y0 = j;
   at.fx = x - i.value, at.fy = y - j.value;
   at.gx = one - at.fx, at.gy = one - at.fy;
   at.left = i.value >= zero, at.right = i.value < last_x, at.top = j.value >= zero, at.bottom = j.value < last_y;

@@ -151,7 +151,7 @@ struct CellOf {
     const Map m = samples.map(e);
     Place place;
     const Corners at = corners_of(samples.at(e), m, 1, 1, 0, padding, place);
-    return uint32_t(at.inside ? m.first_cell + (at.y0 + 1) * (m.width + 1) + at.x0 + 1 : cells);
+    return uint32_t(at.inside ? m.first_cell + (at.y0.integer + 1) * (m.width + 1) + at.x0.integer + 1 : cells);
   }
 };
 struct FirstOfCell {
