@@ -20,6 +20,9 @@ DR_DEVICE Channels for_channels(F&& f) {
   for (int i = 0; i < 4; i++) c[i] = f(i);
   return c;
 }
+DR_DEVICE Channels no_channels() {
+  return for_channels([](int) { return 0.f; });
+}
 
 // How a call's pixels are shared out: item i is channels c .. c + n - 1 of pixel i / parts.
 struct ChannelParts {
@@ -45,7 +48,8 @@ ChannelParts channel_parts(int64_t channels, const V&... views) {
     for (int axis = 0; axis + 1 < v.rank(); axis++) all &= v.stride(axis) % 4 == 0;
     return all;
   };
-  return {channels, channels > 4 ? (channels + 3) / 4 : 1, channels % 4 == 0 && channels > 0 && ((!views || aligned(views)) && ...)};
+  return {channels, channels > 4 ? (channels + 3) / 4 : 1,
+          channels % 4 == 0 && channels > 0 && ((!views || aligned(views)) && ...)};
 }
 
 namespace channels_detail {

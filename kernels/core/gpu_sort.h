@@ -1,8 +1,8 @@
 #pragma once
 // Items in ascending order of an integer key on a device, equal keys in ascending order of their items: what a sum over
 // scattered items needs to have one order. A radix sort, eight bits of the key a pass: count the digits of each tile of
-// items, add up where each digit of each tile begins, and move the items there. Nothing depends on the order of threads.
-// Last include of a `.cu`, as gpu.h.
+// items, add up where each digit of each tile begins, and move the items there. Nothing depends on the order of
+// threads. Last include of a `.cu`, as gpu.h.
 
 #include <bit>
 
@@ -75,7 +75,8 @@ DR_KERNEL void count_digits(const uint32_t* key, int64_t count, int shift, uint3
   block_sync();
   const int64_t first = int64_t(block_index().x) * (kThreads * kRounds);
   for (int r = 0; r < kRounds; r++)
-    if (const int64_t i = first + r * kThreads + thread_index(); i < count) atomic_add(&s.of[key[i] >> shift & (kDigits - 1)], 1u);
+    if (const int64_t i = first + r * kThreads + thread_index(); i < count)
+      atomic_add(&s.of[key[i] >> shift & (kDigits - 1)], 1u);
   block_sync();
   counts[int64_t(thread_index()) * grid_size().x + block_index().x] = s.of[thread_index()];
 }
@@ -168,8 +169,8 @@ SortedItems sort_items(const Context& ctx, int64_t count, int64_t keys, const F&
     const uint32_t* const from = numbered ? item : nullptr;
     launch<count_digits<kRounds>>(ctx, {.grid = {blocks}, .threads = kThreads, .shared = kDigits * sizeof(uint32_t)},
                          static_cast<const uint32_t*>(key), count, shift, counts);
-    launch<add_up_tiles<kThreads>>(ctx, {.grid = {kDigits}, .threads = kThreads, .shared = sizeof(BlockScan)}, int64_t{blocks}, counts,
-                         totals);
+    launch<add_up_tiles<kThreads>>(ctx, {.grid = {kDigits}, .threads = kThreads, .shared = sizeof(BlockScan)},
+                                   int64_t{blocks}, counts, totals);
     launch<move_items<kRounds>>(ctx, {.grid = {blocks}, .threads = kThreads,
                              .shared = (kGroups * kDigits + kGroups) * sizeof(uint32_t)},
                        static_cast<const uint32_t*>(key), from, count, shift, static_cast<const uint32_t*>(counts),

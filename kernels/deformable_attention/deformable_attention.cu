@@ -17,9 +17,16 @@ struct Samples {
   int64_t locations_stride, weights_stride;
 
   Samples(const DeformableAttention& op, const DeformableAttention::In& in)
-      : level_count(int32_t(in.locations.size(3))), per_level(int32_t(in.locations.size(4))), points(level_count * per_level),
-        queries(in.locations.size(1) * in.locations.size(2)), heads(in.locations.size(2)), pixels(0), cells(0),
-        locations(in.locations.as<float>()), weights(in.weights.as<float>()), locations_stride(in.locations.stride(0)),
+      : level_count(int32_t(in.locations.size(3))),
+        per_level(int32_t(in.locations.size(4))),
+        points(level_count * per_level),
+        queries(in.locations.size(1) * in.locations.size(2)),
+        heads(in.locations.size(2)),
+        pixels(0),
+        cells(0),
+        locations(in.locations.as<float>()),
+        weights(in.weights.as<float>()),
+        locations_stride(in.locations.stride(0)),
         weights_stride(in.weights.stride(0)) {
     for (int l = 0; l < level_count; l++) {
       const auto& level = op.levels[size_t(l)];
@@ -60,13 +67,17 @@ template <class T>
 struct Values {
   const T* data;
   int64_t sample, pixel, head;  // elements to the next
-  explicit Values(const View& v) : data(static_cast<const T*>(v.data)), sample(v.stride(0)), pixel(v.stride(1)), head(v.stride(2)) {}
+  explicit Values(const View& v)
+      : data(static_cast<const T*>(v.data)), sample(v.stride(0)), pixel(v.stride(1)), head(v.stride(2)) {}
   DR_DEVICE Corners corners(const Samples& s, int64_t e, Place& place) const {
     const auto& l = s.level(e);
-    return corners_of(s.at(e), {l.height, l.width, 0}, l.width * pixel, pixel, l.first_pixel * pixel, Padding::zeros, place);
+    return corners_of(s.at(e), {l.height, l.width, 0}, l.width * pixel, pixel, l.first_pixel * pixel, Padding::zeros,
+                      place);
   }
   // Where the maps begin that sample e looks into.
-  DR_DEVICE const T* maps(const Samples& s, int64_t e) const { return data + s.sample_of(e) * sample + s.head_of(e) * head; }
+  DR_DEVICE const T* maps(const Samples& s, int64_t e) const {
+    return data + s.sample_of(e) * sample + s.head_of(e) * head;
+  }
 };
 
 inline constexpr int kThreads = 256, kSlots = 1024;
@@ -78,8 +89,8 @@ struct Found {
   int32_t offset[4][kSlots];  // offset[0] < 0: the sample is outside
 };
 
-// A block has as many queries as it has threads for their channels. It finds the corners of a few points of all of them, then
-// each thread adds these to its channels.
+// A block has as many queries as it has threads for their channels. It finds the corners of a few points of all of
+// them, then each thread adds these to its channels.
 template <class T>
 DR_KERNEL void attend(Samples samples, Values<T> values, ChannelParts parts, int64_t queries, T* y) {
   auto& found = shared_memory<Found>();
@@ -90,7 +101,7 @@ DR_KERNEL void attend(Samples samples, Values<T> values, ChannelParts parts, int
   const bool active = own < in_block && query < queries;
   const ChannelParts::Part part = parts(query * parts.parts + thread_index() % int(parts.parts));
   const T* const maps = samples.points > 0 ? values.maps(samples, active ? query * samples.points : 0) : nullptr;
-  Channels sum = for_channels([](int) { return 0.f; });
+  Channels sum = no_channels();
   for (int p0 = 0; p0 < samples.points; p0 += at_once) {
     const int n = samples.points - p0 < at_once ? samples.points - p0 : at_once;
     for (int slot = thread_index(); slot < n * in_block; slot += kThreads) {
@@ -145,7 +156,8 @@ struct PointGradient {
       const Pairs slope = place.slopes(s[0], s[1], s[2], s[3]);
       const float share = samples.weight(e);
       const auto& level = samples.level(e);
-      dlocations[2 * e] = share * slope.a * float(level.width), dlocations[2 * e + 1] = share * slope.b * float(level.height);
+      dlocations[2 * e] = share * slope.a * float(level.width);
+      dlocations[2 * e + 1] = share * slope.b * float(level.height);
     }
   }
 };
@@ -175,8 +187,9 @@ void DeformableAttention::forward<kBackend>(Context& ctx, const In& in, const Ou
   if (queries == 0) return;
   const ChannelParts parts = channel_parts(width, in.value, out.y);
   with_float_type(in.value.dtype, [&]<class T>(T*) {
-    launch<attend<T>>(ctx, {.grid = {blocks_for(queries, kThreads / parts.parts)}, .threads = kThreads, .shared = sizeof(Found)},
-                      Samples(*this, in), Values<T>(in.value), parts, queries, static_cast<T*>(out.y.data));
+    launch<attend<T>>(
+        ctx, {.grid = {blocks_for(queries, kThreads / parts.parts)}, .threads = kThreads, .shared = sizeof(Found)},
+        Samples(*this, in), Values<T>(in.value), parts, queries, static_cast<T*>(out.y.data));
   });
 }
 
@@ -190,12 +203,14 @@ void DeformableAttention::backward<kBackend>(Context& ctx, const In& in, const O
   with_float_type(in.value.dtype, [&]<class T>(T*) {
     const T* const dy = static_cast<const T*>(dout.y.data);
     if (grad.locations || grad.weights)
-      for_rows(ctx, in.weights.count(),
-               PointGradient<T>{samples, Values<T>(in.value), dy, width, grad.weights ? grad.weights.as<float>() : nullptr,
-                                grad.locations ? grad.locations.as<float>() : nullptr});
+      for_rows(
+          ctx, in.weights.count(),
+          PointGradient<T>{samples, Values<T>(in.value), dy, width, grad.weights ? grad.weights.as<float>() : nullptr,
+                           grad.locations ? grad.locations.as<float>() : nullptr});
     if (grad.value)
       gather_samples<T>(ctx, scatter_size(in), samples, Padding::zeros, Given<T>{samples, dy, width},
-                        channel_parts(width, dout.y, grad.value), grad.value.count() / width, static_cast<T*>(grad.value.data), 0);
+                        channel_parts(width, dout.y, grad.value), grad.value.count() / width,
+                        static_cast<T*>(grad.value.data), 0);
   });
 }
 

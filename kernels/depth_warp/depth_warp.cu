@@ -52,7 +52,7 @@ struct Resolve {
       source[part.pixel] = from.hit() ? int32_t(from.v() * width + from.u()) : -1;
     }
     const Channels v = from.hit() ? load_channels(image.at(part.pixel / out_pixels, from.v(), from.u()) + part.c, part)
-                                  : for_channels([](int) { return 0.f; });
+                                  : no_channels();
     store_channels(y + part.pixel * parts.channels + part.c, v, part);
   }
 };
@@ -69,7 +69,8 @@ struct GiveToSource {
     const ChannelParts::Part part = parts(i);
     if (source[part.pixel] < 0) return;
     const int64_t to = part.pixel / out_pixels * source_pixels + source[part.pixel];
-    store_channels(dx + to * parts.channels + part.c, load_channels(dy + part.pixel * parts.channels + part.c, part), part);
+    store_channels(dx + to * parts.channels + part.c, load_channels(dy + part.pixel * parts.channels + part.c, part),
+                   part);
   }
 };
 
@@ -140,9 +141,10 @@ void DepthWarp::forward<kBackend>(Context& ctx, const In& in, const Out& out) co
                       in.depth.size(2), rows(in), columns(in), best});
   const ChannelParts parts = channel_parts(in.image.size(3), in.image, out.y);
   with_float_type(in.image.dtype, [&]<class T>(T*) {
-    for_each(ctx, pixels * parts.parts,
-             Resolve<T>{best, pixels_of<const T>(in.image), parts, rows(in) * columns(in), in.depth.size(2),
-                        static_cast<T*>(out.y.data), out.mask.as<float>(), out.z.as<float>(), out.source.as<int32_t>()});
+    for_each(
+        ctx, pixels * parts.parts,
+        Resolve<T>{best, pixels_of<const T>(in.image), parts, rows(in) * columns(in), in.depth.size(2),
+                   static_cast<T*>(out.y.data), out.mask.as<float>(), out.z.as<float>(), out.source.as<int32_t>()});
   });
 }
 
@@ -151,7 +153,8 @@ void DepthWarp::backward<kBackend>(Context& ctx, const In& in, const Out& out, c
                                    const Grad& grad) const {
   for (const View* v : {&dout.y, &dout.z, &grad.image, &grad.depth, &grad.pose})
     CHECK(!*v || v->packed(), "depth_warp: gradients must be packed");
-  const int64_t out_rows = rows(in), out_width = columns(in), source_rows = in.depth.size(1), source_width = in.depth.size(2);
+  const int64_t out_rows = rows(in), out_width = columns(in), source_rows = in.depth.size(1),
+                source_width = in.depth.size(2);
   const int32_t* const source = out.source.as<int32_t>();
   if (grad.image) {
     clear_view(ctx, grad.image);

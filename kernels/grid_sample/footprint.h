@@ -23,7 +23,8 @@ struct Place {
   // What the samples' values change by with x and y; s: of_corner of the corners' products with the gradient.
   DR_INLINE Pairs slopes(f32v s0, f32v s1, f32v s2, f32v s3) const {
     const f32v zero{};
-    return {pick(moves_x, fma(gy, s1 - s0, fy * (s3 - s2)), zero), pick(moves_y, fma(gx, s2 - s0, fx * (s3 - s1)), zero)};
+    return {pick(moves_x, fma(gy, s1 - s0, fy * (s3 - s2)), zero),
+            pick(moves_y, fma(gx, s2 - s0, fx * (s3 - s1)), zero)};
   }
 };
 struct Corners {

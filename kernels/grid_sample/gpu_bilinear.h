@@ -1,10 +1,10 @@
 #pragma once
 // Bilinear sampling on a device: what bilinear.h is for the CPU. Last include of a `.cu`, as gpu.h.
 //
-// Reading an image and the gradients of coordinates go sample by sample. The gradient of the image goes pixel by pixel: a
-// sample falls into a cell between four pixels, samples are sorted by cell, and a pixel merges the samples of the four
-// cells around it, which gives them to it in ascending order. A chain is as long as the contract makes it; pixels and
-// channels run beside each other.
+// Reading an image and the gradients of coordinates go sample by sample. The gradient of the image goes pixel by pixel:
+// a sample falls into a cell between four pixels, samples are sorted by cell, and a pixel merges the samples of the
+// four cells around it, which gives them to it in ascending order. A chain is as long as the contract makes it; pixels
+// and channels run beside each other.
 //
 // Where samples fall is said by a struct with
 //   at(e)              the coordinates of sample e, in pixels
@@ -26,8 +26,8 @@ struct Map {
 };
 
 // A sample of a map whose pixel (0, 0) is at `origin` elements.
-DR_DEVICE Corners corners_of(const Pairs& at, const Map& m, int64_t row, int64_t column, int64_t origin, Padding padding,
-                             Place& place) {
+DR_DEVICE Corners corners_of(const Pairs& at, const Map& m, int64_t row, int64_t column, int64_t origin,
+                             Padding padding, Place& place) {
   return corners_at(at.a, at.b, float(m.width), float(m.height), int32_t(row), column, int32_t(origin), padding, place);
 }
 
@@ -78,10 +78,11 @@ DR_DEVICE void group_sums(const float (&v)[4], float (&sum)[4]) {
   for (int k = 0; k < 4; k++) sum[k] = shuffle(t, k * 8);
 }
 
-// s[k] = the canonical sum over the channels of dy v_k, 0 for a corner outside, by the whole group, of which every lane gets
-// it. A sample that is outside has none.
+// s[k] = the canonical sum over the channels of dy v_k, 0 for a corner outside, by the whole group, of which every lane
+// gets it. A sample that is outside has none.
 template <class T>
-DR_DEVICE void group_dots(const T* dy, const T* image, const Corners& at, const Place& place, int64_t channels, float (&s)[4]) {
+DR_DEVICE void group_dots(const T* dy, const T* image, const Corners& at, const Place& place, int64_t channels,
+                          float (&s)[4]) {
   float acc[4] = {};
   if (at.inside)
     for (int64_t c = lane_index(); c < channels; c += kGroup) {
@@ -95,7 +96,8 @@ DR_DEVICE void group_dots(const T* dy, const T* image, const Corners& at, const 
 }
 // The same of up to four channels, by one thread.
 template <class T>
-DR_DEVICE void few_dots(const T* dy, const T* image, const Corners& at, const Place& place, int64_t channels, float (&s)[4]) {
+DR_DEVICE void few_dots(const T* dy, const T* image, const Corners& at, const Place& place, int64_t channels,
+                        float (&s)[4]) {
   DR_UNROLL
   for (int k = 0; k < 4; k++) {
     float t[4] = {};
@@ -184,7 +186,7 @@ struct GatherSamples {
       at[k] = first[cell], end[k] = first[cell + 1];
       next[k] = at[k] < end[k] ? order[at[k]] : kNone;
     }
-    Channels sum = for_channels([](int) { return 0.f; });
+    Channels sum = no_channels();
     for (;;) {
       const uint32_t a = next[0] < next[1] ? next[0] : next[1], b = next[2] < next[3] ? next[2] : next[3],
                      e = a < b ? a : b;

@@ -20,7 +20,8 @@ using Samples = ImageSamples<GridPoints>;
 
 Samples samples_of(const GridSample& op, const GridSample::In& in) {
   const int64_t h = in.x.size(1), w = in.x.size(2), per_image = in.grid.size(1) * in.grid.size(2);
-  return {{{op.coordinates, w}, {op.coordinates, h}, in.grid.as<float>(), in.grid.stride(0), per_image}, h, w, per_image};
+  return {
+      {{op.coordinates, w}, {op.coordinates, h}, in.grid.as<float>(), in.grid.stride(0), per_image}, h, w, per_image};
 }
 
 template <class T>
@@ -36,7 +37,7 @@ struct Sample {
     const int64_t e = part.pixel;
     Place place;
     const Corners at = corners_of(samples.at(e), samples.map(e), image.row, image.column, 0, padding, place);
-    const Channels v = at.inside ? blend(at, image.at(e / samples.per_image, 0, 0), part) : for_channels([](int) { return 0.f; });
+    const Channels v = at.inside ? blend(at, image.at(e / samples.per_image, 0, 0), part) : no_channels();
     store_channels(y + e * parts.channels + part.c, v, part);
   }
 };
@@ -72,7 +73,8 @@ void GridSample::backward<kBackend>(Context& ctx, const In& in, const Out&, cons
                                           samples.at.y.scale, grad.grid.as<float>()});
     if (grad.x)
       gather_samples<T>(ctx, size, samples, padding, SampleGradient<T>{dy, channels},
-                        channel_parts(channels, dout.y, grad.x), grad.x.count() / channels, static_cast<T*>(grad.x.data), 0);
+                        channel_parts(channels, dout.y, grad.x), grad.x.count() / channels,
+                        static_cast<T*>(grad.x.data), 0);
   });
 }
 

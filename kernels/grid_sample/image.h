@@ -40,8 +40,8 @@ inline RowBands row_bands(const View& images, int threads) {
   return {bands, rows, images.size(2) * images.size(3)};
 }
 
-// On a device the scatter is a gather: samples are sorted by the cell between four pixels into which they fall. An image of
-// H x W has (H + 1)(W + 1) cells.
+// On a device the scatter is a gather: samples are sorted by the cell between four pixels into which they fall. An
+// image of H x W has (H + 1)(W + 1) cells.
 struct ScatterSize {
   int64_t samples, cells;
   static int64_t cells_of(int64_t height, int64_t width) { return (height + 1) * (width + 1); }

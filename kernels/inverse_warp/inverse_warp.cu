@@ -30,7 +30,7 @@ struct Warp {
     }
     Place place;
     const Corners at = corners_of({to.x, to.y}, map, image.row, image.column, 0, padding, place);
-    const Channels v = at.inside ? blend(at, image.at(q.n, 0, 0), part) : for_channels([](int) { return 0.f; });
+    const Channels v = at.inside ? blend(at, image.at(q.n, 0, 0), part) : no_channels();
     store_channels(y + part.pixel * parts.channels + part.c, v, part);
   }
 };
@@ -70,12 +70,14 @@ void InverseWarp::backward<kBackend>(Context& ctx, const In& in, const Out&, con
   float* const points = ctx.scratch_as<float>(2 * size_t(pixels), points_at);
   float* const slopes = ctx.scratch_as<float>(2 * size_t(pixels), slopes_at);
   project(ctx, projections, in.depth, points, nullptr);
-  const ImageSamples<StoredPoints> samples{{points}, in.image.size(1), in.image.size(2), in.depth.size(1) * in.depth.size(2)};
+  const ImageSamples<StoredPoints> samples{
+      {points}, in.image.size(1), in.image.size(2), in.depth.size(1) * in.depth.size(2)};
   with_float_type(in.image.dtype, [&]<class T>(T*) {
     const T* const dy = static_cast<const T*>(dout.y.data);
     if (grad.depth || grad.pose) {
-      sample_slopes(ctx, pixels,
-                    Slopes<T, StoredPoints>{samples, pixels_of<const T>(in.image), dy, channels, padding, 1, 1, slopes});
+      sample_slopes(
+          ctx, pixels,
+          Slopes<T, StoredPoints>{samples, pixels_of<const T>(in.image), dy, channels, padding, 1, 1, slopes});
       project_backward(ctx, projections, in.depth, slopes, nullptr, grad.depth, grad.pose);
     }
     if (grad.image)

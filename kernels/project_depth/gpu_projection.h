@@ -1,7 +1,7 @@
 #pragma once
-// Pixels with depth into another camera on a device, and back: what project_depth and inverse_warp share. Gradients of a
-// pose are sums as in pose_sums.h: a group of 32 lanes sums a row of pixels, then one the rows. Last include of a `.cu`, as
-// gpu.h.
+// Pixels with depth into another camera on a device, and back: what project_depth and inverse_warp share. Gradients of
+// a pose are sums as in pose_sums.h: a group of 32 lanes sums a row of pixels, then one the rows. Last include of a
+// `.cu`, as gpu.h.
 
 #include "kernels/project_depth/projection.h"
 
@@ -104,8 +104,8 @@ struct PoseGradient {
   }
 };
 // Scratch: pose_sums_bytes. Absent gradients are not wanted.
-inline void project_backward(const Context& ctx, const Projections& p, const View& depth, const float* dgrid, const float* dz,
-                             const View& ddepth, const View& dpose) {
+inline void project_backward(const Context& ctx, const Projections& p, const View& depth, const float* dgrid,
+                             const float* dz, const View& ddepth, const View& dpose) {
   const PoseSums sums(ctx, depth, 0);
   for_rows(ctx, depth.size(0) * depth.size(1),
            ProjectBackward{p, pixels_of<const float>(depth), dgrid, dz, ddepth ? ddepth.as<float>() : nullptr, sums,

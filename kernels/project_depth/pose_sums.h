@@ -1,6 +1,6 @@
 #pragma once
-// The gradient of a pose from those of pixels: what project_depth and inverse_warp share. Last include of a `_cpu.cpp`, as
-// simd.h.
+// The gradient of a pose from those of pixels: what project_depth and inverse_warp share. Last include of a `_cpu.cpp`,
+// as simd.h.
 
 #include "kernels/project_depth/projection.h"
 

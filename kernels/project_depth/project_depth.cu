@@ -18,8 +18,9 @@ void ProjectDepth::backward<kBackend>(Context& ctx, const In& in, const Out&, co
   if (!grad.depth && !grad.pose) return;
   for (const View* v : {&dout.grid, &dout.z, &grad.depth, &grad.pose})
     CHECK(!*v || v->packed(), "project_depth: gradients must be packed");
-  project_backward(ctx, Projections(in.camera, in.to_camera, in.pose), in.depth, dout.grid ? dout.grid.as<float>() : nullptr,
-                   dout.z ? dout.z.as<float>() : nullptr, grad.depth, grad.pose);
+  project_backward(ctx, Projections(in.camera, in.to_camera, in.pose), in.depth,
+                   dout.grid ? dout.grid.as<float>() : nullptr, dout.z ? dout.z.as<float>() : nullptr, grad.depth,
+                   grad.pose);
 }
 
 }  // namespace dr

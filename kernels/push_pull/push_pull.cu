@@ -42,7 +42,7 @@ struct Pull {
   DR_DEVICE void operator()(int64_t item) const {
     const ChannelParts::Part part = parts(item);
     const PixelAt q = pixel_at(part.pixel, to.h, to.w);
-    Channels mean = for_channels([](int) { return 0.f; });
+    Channels mean = no_channels();
     float sum = 0;
     for_children(fine_weight, q.n, q.i, q.j, [&](int64_t a, int64_t b, float w) {
       sum += w;
@@ -95,9 +95,9 @@ struct PushBackward {
     const PixelAt q = pixel_at(part.pixel, to.h, to.w);
     const int64_t top = q.i > 0 ? 2 * q.i - 1 : 0, bottom = 2 * q.i + 3 < g.h ? 2 * q.i + 3 : g.h;
     const int64_t left = q.j > 0 ? 2 * q.j - 1 : 0, right = 2 * q.j + 3 < g.w ? 2 * q.j + 3 : g.w;
-    Channels sum = for_channels([](int) { return 0.f; });
+    Channels sum = no_channels();
     for (int64_t i = top; i < bottom; i++) {
-      Channels t = for_channels([](int) { return 0.f; });
+      Channels t = no_channels();
       for (int64_t j = left; j < right; j++) {
         const float valid = *weight.at(q.n, i, j);
         if (valid == 1) continue;
@@ -124,7 +124,7 @@ struct PullBackward {
     const ChannelParts::Part part = parts(item);
     const PixelAt q = pixel_at(part.pixel, d.h, d.w);
     const float w = weight.data[part.pixel];
-    Channels v = for_channels([](int) { return 0.f; });
+    Channels v = no_channels();
     if (w > 0) {
       const float ratio = w / total(weight, q.n, q.i / 2, q.j / 2);
       const Channels own = load_channels(g.at(q.n, q.i, q.j) + part.c, part),
@@ -135,8 +135,8 @@ struct PullBackward {
   }
 };
 
-// The launches of a call, level by level. Where the two images have whole parts, so have the levels in scratch: they are
-// packed and begin on a cache line.
+// The launches of a call, level by level. Where the two images have whole parts, so have the levels in scratch: they
+// are packed and begin on a cache line.
 struct Walk {
   const Context& ctx;
   Pyramid p;

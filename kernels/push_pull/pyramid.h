@@ -1,6 +1,6 @@
 #pragma once
-// Levels of the pyramid and weights between them: what CPU and devices share. kernels/push_pull/push_pull.h states them.
-// Last include of a `_cpu.cpp`, as simd.h.
+// Levels of the pyramid and weights between them: what CPU and devices share. kernels/push_pull/push_pull.h states
+// them. Last include of a `_cpu.cpp`, as simd.h.
 
 #include "kernels/core/carver.h"
 #include "kernels/push_pull/push_pull.h"
@@ -15,7 +15,8 @@ struct Plane {
   T* data;
   int64_t h, w;
   int64_t image, row, pixel;  // strides
-  Plane(T* data_, int64_t h_, int64_t w_, int64_t c) : data(data_), h(h_), w(w_), image(h * w * c), row(w * c), pixel(c) {}
+  Plane(T* data_, int64_t h_, int64_t w_, int64_t c)
+      : data(data_), h(h_), w(w_), image(h * w * c), row(w * c), pixel(c) {}
   explicit Plane(const View& v)
       : data(static_cast<T*>(v.data)), h(v.size(1)), w(v.size(2)), image(v.stride(0)), row(v.stride(1)),
         pixel(v.rank() == 4 ? v.stride(2) : 1) {}

@@ -50,18 +50,17 @@ struct Images {
   float* depth;
 };
 
-// A block makes a tile of an image: the sky and the ground, then objects, some at a time, of which each thread finds out for
-// all whether the tile can see one.
+// A block makes a tile of an image: the sky and the ground, then objects, some at a time, of which each thread finds
+// out for all whether the tile can see one.
 DR_KERNEL void ray_cast_tile(Images v) {
   auto& seen = shared_memory<SeenObjects>();
   const int64_t tile = block_index().x, n = tile / (v.tiles_y * v.tiles_x);
   const int64_t first_row = tile / v.tiles_x % v.tiles_y * kTileHeight, first_column = tile % v.tiles_x * kTileWidth;
-  const int64_t row = first_row + group_index(), column = first_column + lane_index(), at = (n * v.height + row) * v.width + column;
+  const int64_t row = first_row + group_index(), column = first_column + lane_index(),
+                at = (n * v.height + row) * v.width + column;
   const bool in_image = row < v.height && column < v.width;
   const int64_t e = v.scene_of[n];
-  const bool sound = e >= 0 && e < v.scenes.scenes && v.scenes.cells_end(e) >= 0 && v.scenes.cells_end(e) <= v.scenes.cell_count &&
-                     v.scenes.objects_end(e) >= 0 && v.scenes.objects_end(e) <= v.scenes.object_count;
-  if (!sound) {  // raised by CheckTables
+  if (!v.scenes.sound(e)) {  // raised by CheckTables
     if (in_image) v.depth[at] = 0, v.label[at] = 0, v.rgb[3 * at] = v.rgb[3 * at + 1] = v.rgb[3 * at + 2] = 0;
     return;
   }
@@ -72,9 +71,10 @@ DR_KERNEL void ray_cast_tile(Images v) {
   for (int first = 0; first < scene.count; first += kThreads) {
     Visible own;
     const int i = first + thread_index();
-    const bool sees = i < scene.count &&
-                      own.find(scene.objects + int64_t{i} * kObjectFields, camera, first_row, first_row + kTileHeight, v.width) &&
-                      int64_t(own.left) < first_column + kTileWidth && int64_t(own.right) > first_column;
+    const bool sees =
+        i < scene.count &&
+        own.find(scene.objects + int64_t{i} * kObjectFields, camera, first_row, first_row + kTileHeight, v.width) &&
+        int64_t(own.left) < first_column + kTileWidth && int64_t(own.right) > first_column;
     const uint32_t group = ballot(sees);
     if (lane_index() == 0) seen.in_group[group_index()] = std::popcount(group);
     block_sync();  // the groups have counted
@@ -108,9 +108,10 @@ void RayCast::forward<kBackend>(Context& ctx, const In& in, const Out& out) cons
   const int32_t* const scene_of = in.scene_of.as<int32_t>();
   for_each(ctx, std::max(cameras, scenes.scenes), CheckTables{scene_of, cameras, scenes, fault_sink(ctx, name)});
   if (cameras == 0) return;
-  launch<ray_cast_tile>(ctx, {.grid = {blocks_for(cameras * tiles_y * tiles_x, 1)}, .threads = kThreads, .shared = sizeof(SeenObjects)},
-                        Images{ray_cast::Tables(in), scenes, in.camera.as<float>(), in.camera.stride(0), scene_of, height, width,
-                               tiles_y, tiles_x, out.rgb.as<uint8_t>(), out.label.as<uint8_t>(), out.depth.as<float>()});
+  launch<ray_cast_tile>(
+      ctx, {.grid = {blocks_for(cameras * tiles_y * tiles_x, 1)}, .threads = kThreads, .shared = sizeof(SeenObjects)},
+      Images{ray_cast::Tables(in), scenes, in.camera.as<float>(), in.camera.stride(0), scene_of, height, width, tiles_y,
+             tiles_x, out.rgb.as<uint8_t>(), out.label.as<uint8_t>(), out.depth.as<float>()});
 }
 
 }  // namespace dr

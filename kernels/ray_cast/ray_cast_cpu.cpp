@@ -43,7 +43,8 @@ void RayCast::forward<kBackend>(Context& ctx, const In& in, const Out& out) cons
     };
     std::vector<InBand> seen;
     for (int64_t band = begin; band < end; band++) {
-      const int64_t n = band / bands, first = band % bands * kBandRows, last = std::min<int64_t>(first + kBandRows, height);
+      const int64_t n = band / bands, first = band % bands * kBandRows,
+                    last = std::min<int64_t>(first + kBandRows, height);
       const Camera camera(in.camera.as<float>() + n * in.camera.stride(0));
       const Scene scene = scenes(scene_of[n]);
       seen.clear();

@@ -1,6 +1,6 @@
 #pragma once
-// What a ray meets and in which colour, W rays at a time: what CPU and devices share. kernels/ray_cast/ray_cast.h states it.
-// Last include of a `_cpu.cpp`, as simd.h.
+// What a ray meets and in which colour, W rays at a time: what CPU and devices share. kernels/ray_cast/ray_cast.h
+// states it. Last include of a `_cpu.cpp`, as simd.h.
 
 #include "kernels/ray_cast/ray_cast.h"
 
@@ -145,6 +145,10 @@ struct Scenes {
     if (l[kLayoutFirstObject] < 0 || l[kLayoutObjects] < 0) return -1;
     return int64_t{l[kLayoutFirstObject]} + l[kLayoutObjects];
   }
+  DR_INLINE bool sound(int64_t e) const {
+    return e >= 0 && e < scenes && cells_end(e) >= 0 && cells_end(e) <= cell_count && objects_end(e) >= 0 &&
+           objects_end(e) <= object_count;
+  }
   DR_INLINE Scene operator()(int64_t e) const {
     const int32_t* const l = layout + e * kLayoutFields;
     return {scene + e * kSceneFields, cells + l[kLayoutFirstCell], roads ? l[kLayoutColumns] : 0, l[kLayoutRows],
@@ -181,21 +185,24 @@ DR_INLINE Colour sky(const Scene& s, const Rays& d) {
   const Colour clear = lerp(constant(s.v + kSceneHorizon), constant(s.v + kSceneZenith), sqrt(up));
   const f32v far = splat(800.f) / max(-d.dz / d.length, splat(0.03f)) / d.length;
   const f32v x = d.dx * far, y = d.dy * far;
-  const f32v puff = fma(noise(x, y, 900, f32v{}, s.seed + 1), splat(0.65f), noise(x, y, 300, f32v{}, s.seed + 2) * 0.35f);
+  const f32v puff =
+      fma(noise(x, y, 900, f32v{}, s.seed + 1), splat(0.65f), noise(x, y, 300, f32v{}, s.seed + 2) * 0.35f);
   const f32v cover = clamp01((puff + 0.1f) * 2.f) * clamp01(up * 5.f) * s.v[kSceneClouds];
   return lerp(clear, {splat(0.95f), splat(0.96f), splat(0.97f)}, cover);
 }
 
 // The ground at (x, y), t along the ray; label gets what covers most of the footprint.
-DR_INLINE Colour ground(const Tables& tables, const Scene& s, const Camera& camera, const Rays& d, f32v t, f32v x, f32v y,
-                        i32v& label) {
+DR_INLINE Colour ground(const Tables& tables, const Scene& s, const Camera& camera, const Rays& d, f32v t, f32v x,
+                        f32v y, i32v& label) {
   // A pixel's footprint on the ground: long along the view, `across` at right angles to it.
   const f32v run = max(sqrt(fma(d.dx, d.dx, d.dy * d.dy)), splat(1e-6f));
-  const f32v across = t * (1.f / camera.fx), along = t * t * run * (1.f / (camera.fy * (-camera.at[2] < 0.01f ? 0.01f : -camera.at[2])));
+  const f32v across = t * (1.f / camera.fx),
+             along = t * t * run * (1.f / (camera.fy * (-camera.at[2] < 0.01f ? 0.01f : -camera.at[2])));
   const f32v ex = d.dx / run, ey = d.dy / run;
 
   const float per_cell = 1.f / s.v[kSceneCell];
-  const i32v column = floor_i((x - s.v[kSceneOrigin]) * per_cell), row = floor_i((y - s.v[kSceneOrigin + 1]) * per_cell);
+  const i32v column = floor_i((x - s.v[kSceneOrigin]) * per_cell),
+             row = floor_i((y - s.v[kSceneOrigin + 1]) * per_cell);
   const maskv inside = (column >= 0) & (column < s.columns) & (row >= 0) & (row < s.rows);
   i32v piece = splat_i(-1);
   if (some(inside)) {
@@ -226,13 +233,16 @@ DR_INLINE Colour ground(const Tables& tables, const Scene& s, const Camera& came
     i32v profile = floor_i(gather(p + 6, at));
     profile = ((profile >= 0) & (profile < tables.profile_count)) ? profile : splat_i(0);
     profile *= kProfileFields;
-    const f32v left = gather(profiles, profile), right = gather(profiles + 1, profile), edge = gather(profiles + 2, profile);
+    const f32v left = gather(profiles, profile), right = gather(profiles + 1, profile),
+               edge = gather(profiles + 2, profile);
     const f32v half = (right - left) * 0.5f, from_middle = offset - (left + right) * 0.5f;
     const f32v shoulder = on_map ? coverage(from_middle, half + edge, spread) : f32v{};
     const f32v road = on_map ? coverage(from_middle, half, spread) : f32v{};
-    const f32v rough = fma(noise(x, y, 0.25f, along, s.seed + 5), splat(0.12f), noise(x, y, 3, along, s.seed + 6) * 0.1f) + 1.f;
+    const f32v rough =
+        fma(noise(x, y, 0.25f, along, s.seed + 5), splat(0.12f), noise(x, y, 3, along, s.seed + 6) * 0.1f) + 1.f;
     colour = lerp(colour, scale({splat(0.45f), splat(0.42f), splat(0.36f)}, rough), shoulder);
-    colour = lerp(colour, scale({splat(s.v[kSceneAsphalt]), splat(s.v[kSceneAsphalt]), splat(s.v[kSceneAsphalt])}, rough), road);
+    colour = lerp(
+        colour, scale({splat(s.v[kSceneAsphalt]), splat(s.v[kSceneAsphalt]), splat(s.v[kSceneAsphalt])}, rough), road);
 
     const f32v dash = coverage(wrap(station, RayCast::kDashPeriod), splat(RayCast::kDash / 2),
                                min(stretch, splat(RayCast::kDashPeriod)));
@@ -243,11 +253,14 @@ DR_INLINE Colour ground(const Tables& tables, const Scene& s, const Camera& came
       if (!some(there)) break;
       const i32v line = profile + (4 + 4 * i);
       const f32v style = gather(profiles + 2, line);
-      const maskv dashed = (style == splat(float(LineStyle::white_dashed))) | (style == splat(float(LineStyle::yellow_dashed)));
-      const maskv yellow = (style == splat(float(LineStyle::yellow))) | (style == splat(float(LineStyle::yellow_dashed)));
+      const maskv dashed =
+          (style == splat(float(LineStyle::white_dashed))) | (style == splat(float(LineStyle::yellow_dashed)));
+      const maskv yellow =
+          (style == splat(float(LineStyle::yellow))) | (style == splat(float(LineStyle::yellow_dashed)));
       f32v cover = coverage(offset - gather(profiles, line), gather(profiles + 1, line), spread);
       cover = (there & (style > f32v{})) ? cover * (dashed ? dash : splat(1.f)) : f32v{};
-      colour = lerp(colour, {splat(0.88f), yellow ? splat(0.66f) : splat(0.88f), yellow ? splat(0.18f) : splat(0.86f)}, cover);
+      colour = lerp(colour, {splat(0.88f), yellow ? splat(0.66f) : splat(0.88f), yellow ? splat(0.18f) : splat(0.86f)},
+                    cover);
       paint += cover;
     }
     label = shoulder > splat(0.5f) ? splat_i(int(Semantic::shoulder)) : label;
@@ -347,8 +360,9 @@ DR_INLINE void cast(const Visible& o, const Scene& s, const Camera& camera, cons
     const f32v wall = (side_x | side_y) ? splat(1.f) : f32v{};
     if (v[0] == float(Semantic::building) && v[12] > 0) {
       const float pitch = v[12];
-      const f32v pane = coverage(wrap(along, pitch), splat(0.28f * pitch), min(footprint, splat(pitch))) *
-                        coverage(wrap(height - 0.5f * pitch, pitch), splat(0.25f * pitch), min(footprint, splat(pitch)));
+      const f32v pane =
+          coverage(wrap(along, pitch), splat(0.28f * pitch), min(footprint, splat(pitch))) *
+          coverage(wrap(height - 0.5f * pitch, pitch), splat(0.25f * pitch), min(footprint, splat(pitch)));
       own = lerp(own, glass, pane * wall * 0.8f);
     } else if (v[0] == float(Semantic::vehicle)) {
       const float tall = 2 * hz;

@@ -77,7 +77,8 @@ struct Resize {
     // A neighbour of weight 0 is not read.
     const auto column = [&](int64_t j) { return ty.up == 0 ? at(ty.lo, j) : blend(at(ty.lo, j), at(ty.hi, j), ty.up); };
     const Channels left = column(tx.lo);
-    store_channels(to + part.pixel * parts.channels + part.c, tx.up == 0 ? left : blend(left, column(tx.hi), tx.up), part);
+    store_channels(to + part.pixel * parts.channels + part.c, tx.up == 0 ? left : blend(left, column(tx.hi), tx.up),
+                   part);
   }
 };
 
@@ -92,10 +93,10 @@ struct ResizeBackward {
     const ChannelParts::Part part = parts(item);
     const PixelAt q = pixel_at(part.pixel, y.in, x.in);
     const Readers down = y.readers[q.i], along = x.readers[q.j];
-    Channels sum = for_channels([](int) { return 0.f; });
+    Channels sum = no_channels();
     for (int32_t o = down.begin; o < down.end; o++) {
       const T* const row = dy + (q.n * y.out + o) * x.out * parts.channels + part.c;
-      Channels t = for_channels([](int) { return 0.f; });
+      Channels t = no_channels();
       for (int32_t p = along.begin; p < along.end; p++) {
         const float weight = tap_weight(x.taps[p], q.j);
         const Channels d = load_channels(row + p * parts.channels, part);
@@ -133,8 +134,9 @@ void Resize2d::backward<kBackend>(Context& ctx, const In& in, const Out&, const 
   tables.find_readers(ctx);
   const ChannelParts parts = channel_parts(in.x.size(3), dout.y, grad.x);
   with_float_type(in.x.dtype, [&]<class T>(T*) {
-    for_each(ctx, in.x.size(0) * in.x.size(1) * in.x.size(2) * parts.parts,
-             ResizeBackward<T>{static_cast<const T*>(dout.y.data), tables.y, tables.x, parts, static_cast<T*>(grad.x.data)});
+    for_each(
+        ctx, in.x.size(0) * in.x.size(1) * in.x.size(2) * parts.parts,
+        ResizeBackward<T>{static_cast<const T*>(dout.y.data), tables.y, tables.x, parts, static_cast<T*>(grad.x.data)});
   });
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Where outputs read, and how they blend: what CPU and devices share. kernels/resize2d/resize2d.h states it. Last include of
-// a `_cpu.cpp`, as simd.h.
+// Where outputs read, and how they blend: what CPU and devices share. kernels/resize2d/resize2d.h states it. Last
+// include of a `_cpu.cpp`, as simd.h.
 
 #include "kernels/resize2d/resize2d.h"
 

@@ -27,8 +27,8 @@ struct Rows {
   DR_DEVICE const T* at(int64_t n, int64_t i) const { return data + n * image + i * row; }
 };
 
-// The maps of p, d, p p and d d, filtered down the columns: (image, row of windows, map, element of the row). A thread makes
-// kAtOnce rows, whose windows share most of what it reads.
+// The maps of p, d, p p and d d, filtered down the columns: (image, row of windows, map, element of the row). A thread
+// makes kAtOnce rows, whose windows share most of what it reads.
 constexpr int kAtOnce = 4;
 template <class T>
 struct FilterDown {
@@ -37,7 +37,9 @@ struct FilterDown {
   Rows<T> x, y;
   float* maps;
 
-  static int64_t items(const Lengths& e, int64_t images) { return images * ((e.out_rows + kAtOnce - 1) / kAtOnce) * e.row; }
+  static int64_t items(const Lengths& e, int64_t images) {
+    return images * ((e.out_rows + kAtOnce - 1) / kAtOnce) * e.row;
+  }
   DR_DEVICE void operator()(int64_t item) const {
     const int64_t strips = (e.out_rows + kAtOnce - 1) / kAtOnce, strip = item / e.row, c = item % e.row;
     const int64_t n = strip / strips, first = strip % strips * kAtOnce;
@@ -188,7 +190,8 @@ void Ssim::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   float* const values = maps + extent.images_at_a_time() * extent.maps();
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_batches(extent, [&](int64_t first, int64_t images) {
-      for_each(ctx, FilterDown<T>::items(e, images), FilterDown<T>{e, setting, Rows<T>(in.x, first), Rows<T>(in.y, first), maps});
+      for_each(ctx, FilterDown<T>::items(e, images),
+               FilterDown<T>{e, setting, Rows<T>(in.x, first), Rows<T>(in.y, first), maps});
       for_each(ctx, images * extent.windows(), WindowValue{e, setting, maps, values});
       for_rows(ctx, images * e.out_rows, RowSum{values, e.out_row, 1, row_sums + first * e.out_rows});
     });
@@ -208,11 +211,13 @@ void Ssim::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutG
   with_float_type(in.x.dtype, [&]<class T>(T*) {
     for_batches(extent, [&](int64_t first, int64_t images) {
       const Rows<T> x(in.x, first), y(in.y, first);
-      const auto gradient = [&](const View& v) { return v ? static_cast<T*>(v.data) + first * e.rows * e.row : nullptr; };
+      const auto gradient = [&](const View& v) {
+        return v ? static_cast<T*>(v.data) + first * e.rows * e.row : nullptr;
+      };
       for_each(ctx, FilterDown<T>::items(e, images), FilterDown<T>{e, setting, x, y, maps});
       for_each(ctx, images * extent.windows(),
-               Coefficients{e, setting, maps, dout.value.as<float>() + first * dout.value.stride(0), dout.value.stride(0),
-                            float(extent.windows()), coefficients});
+               Coefficients{e, setting, maps, dout.value.as<float>() + first * dout.value.stride(0),
+                            dout.value.stride(0), float(extent.windows()), coefficients});
       for_each(ctx, images * extent.maps(), FilterAlong{e, setting, coefficients, maps});
       for_each(ctx, images * e.rows * e.row,
                PixelGradient<T>{e, setting, x, y, maps, gradient(grad.x), gradient(grad.y)});

@@ -82,7 +82,8 @@ struct Ssim {
     const int64_t shared = std::max(e.images * e.out_rows, e.images_at_a_time() * e.maps());
     return size_t(threads * e.slot() + shared) * sizeof(float);
   }
-  // Devices: of some images at a time what is filtered along one axis, and the windows' values or coefficients; all row sums.
+  // Devices: of some images at a time what is filtered along one axis, and the windows' values or coefficients; all row
+  // sums.
   size_t device_scratch_bytes(const In& in) const {
     const Extent e(in.x);
     return size_t(e.images_at_a_time() * (e.maps() + kMaps * e.windows()) + e.images * e.out_rows) * sizeof(float);

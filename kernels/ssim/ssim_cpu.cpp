@@ -75,7 +75,8 @@ void Ssim::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
       float* maps = slots + slot * e.slot();
       for (int64_t r = begin; r < end; r++) {
         const int64_t n = r / e.out_rows, i = r % e.out_rows;
-        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, setting.weight, maps);
+        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, setting.weight,
+                    maps);
         row_sums[r] = row_reduce(e.out_row, [&](f32v& acc, int64_t c, auto m) {
           acc += keep(window_at(maps, e, setting, c, m).value(), m);
         });
@@ -107,7 +108,8 @@ void Ssim::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutG
       std::memset(padded, 0, size_t(M * width) * sizeof(float));
       for (int64_t r = begin; r < end; r++) {
         const int64_t n = first + r / e.out_rows, i = r % e.out_rows;
-        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, setting.weight, maps);
+        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, setting.weight,
+                    maps);
         const f32v g = splat(dout.value.as<float>()[n * dout.value.stride(0)] / windows);
         for_vectors(e.out_row, [&](int64_t c, auto m) {
           const SsimCoefficients v(window_at(maps, e, setting, c, m), g, splat(setting.c1), splat(setting.c2));

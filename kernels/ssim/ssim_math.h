@@ -1,6 +1,6 @@
 #pragma once
-// What a window's value and gradient are made of: what CPU and devices share. kernels/ssim/ssim.h states it. Last include of
-// a `_cpu.cpp`, as simd.h.
+// What a window's value and gradient are made of: what CPU and devices share. kernels/ssim/ssim.h states it. Last
+// include of a `_cpu.cpp`, as simd.h.
 
 #include "kernels/ssim/ssim.h"
 
