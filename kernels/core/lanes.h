@@ -1,5 +1,5 @@
 #pragma once
-// Lanes as numbers, pairs in memory, floor: what kernels that compute coordinates need. Last include of a `_cpu.cpp`,
+// Floor, lanes as numbers, pairs in memory: what kernels that compute coordinates need. Last include of a `_cpu.cpp`,
 // as simd.h.
 
 #include <utility>
@@ -8,6 +8,31 @@
 
 namespace dr::DR_ISA {
 
+// floor(v) for |v| < 2^31: as an integer and, the sign of zero apart, as a float.
+struct Floor {
+  i32v integer;
+  f32v value;
+};
+DR_INLINE Floor floor_of(f32v v) {
+#if defined(DR_BACKEND)
+  const f32v t = ::floorf(v);
+#elif defined(DR_ISA_avx512)
+  const f32v t = _mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(DR_ISA_avx2)
+  const f32v t = _mm256_floor_ps(v);
+#else
+  const f32v toward_zero = to_float(to_int(v));
+  const f32v t = toward_zero > v ? toward_zero - splat(1) : toward_zero;
+#endif
+  return {to_int(t), t};
+}
+
+struct Pairs {
+  f32v a, b;
+};
+
+#if !defined(DR_BACKEND)
+
 // 0, 1, 2, ... W-1.
 DR_INLINE f32v lane_numbers() {
   f32v v;
@@ -15,29 +40,7 @@ DR_INLINE f32v lane_numbers() {
   return v;
 }
 
-DR_INLINE f32v pick(i32v mask, f32v a, f32v b) { return mask ? a : b; }
-
-// floor(v) for |v| < 2^31: as an integer and, the sign of zero apart, as a float.
-struct Floor {
-  i32v integer;
-  f32v value;
-};
-DR_INLINE Floor floor_of(f32v v) {
-#if defined(DR_ISA_avx512)
-  const f32v t = _mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-#elif defined(DR_ISA_avx2)
-  const f32v t = _mm256_floor_ps(v);
-#else
-  const f32v toward_zero = __builtin_convertvector(__builtin_convertvector(v, i32v), f32v);
-  const f32v t = toward_zero > v ? toward_zero - splat(1) : toward_zero;
-#endif
-  return {__builtin_convertvector(t, i32v), t};
-}
-
 // Pairs (a, b) that lie one after the other in memory.
-struct Pairs {
-  f32v a, b;
-};
 namespace lanes {
 template <int... I>
 DR_INLINE Pairs split(f32v low, f32v high, std::integer_sequence<int, I...>) {
@@ -66,5 +69,7 @@ DR_INLINE void store_pairs(float* p, f32v a, f32v b, int n) {
   store_n(p, lanes::join<0>(a, b, lanes::All{}), low);
   store_n(p + low, lanes::join<W / 2>(a, b, lanes::All{}), 2 * n - low);
 }
+
+#endif  // !DR_BACKEND
 
 }  // namespace dr::DR_ISA

@@ -3,6 +3,7 @@
 // for the threads of a GPU. What walks over memory in vectors has no place here; gpu_*.h have the walks of devices.
 // simd.h includes this header where DR_BACKEND is defined.
 
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -33,6 +34,7 @@ using u32v = uint32_t;
 using f64v = double;
 using i64v = int64_t;
 using u64v = uint64_t;
+using maskv = bool;
 
 DR_INLINE f32v splat(float v) { return v; }
 DR_INLINE f64v splat64(double v) { return v; }
@@ -72,6 +74,10 @@ DR_INLINE void store1(bf16* p, float v) { *p = to_bf16(v); }
 DR_INLINE f32v abs(f32v v) { return bits<f32v>(bits<u32v>(v) & 0x7fffffffu); }
 DR_INLINE i32v to_int(f32v v) { return i32v(v); }        // toward zero, |v| < 2^31
 DR_INLINE f32v to_float(i32v v) { return f32v(v); }      // rounded to nearest even
+
+DR_INLINE f32v pick(maskv mask, f32v a, f32v b) { return mask ? a : b; }
+DR_INLINE i32v pick(maskv mask, i32v a, i32v b) { return mask ? a : b; }
+DR_INLINE maskv everywhere() { return true; }
 
 // Calls f with a null T* of the view's element type: f(float*) or f(bf16*). Host code.
 template <class F>

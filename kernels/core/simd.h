@@ -56,6 +56,7 @@ typedef double f64v __attribute__((vector_size(W * 4)));
 typedef int64_t i64v __attribute__((vector_size(W * 4)));
 typedef uint64_t u64v __attribute__((vector_size(W * 4)));
 typedef float f32h __attribute__((vector_size(W * 2)));
+using maskv = i32v;  // what a comparison of 32-bit lanes gives: all ones where it holds, else 0
 typedef int32_t i32h __attribute__((vector_size(W * 2)));
 typedef uint16_t u16v __attribute__((vector_size(W * 2)));
 
@@ -240,6 +241,13 @@ template <class T> DR_INLINE void store_n(T* p, f32v v, std::integral_constant<i
 // ---- order (numerics: -0 < +0, NaN propagates) is the business of the ops that need it; abs is bit clearing ----
 
 DR_INLINE f32v abs(f32v v) { return bits<f32v>(bits<u32v>(v) & 0x7fffffffu); }
+DR_INLINE i32v to_int(f32v v) { return __builtin_convertvector(v, i32v); }    // toward zero, |v| < 2^31
+DR_INLINE f32v to_float(i32v v) { return __builtin_convertvector(v, f32v); }  // rounded to nearest even
+
+// Selection by mask, for formulas that one_lane.h must understand too: there a mask is a bool.
+DR_INLINE f32v pick(maskv mask, f32v a, f32v b) { return mask ? a : b; }
+DR_INLINE i32v pick(maskv mask, i32v a, i32v b) { return mask ? a : b; }
+DR_INLINE maskv everywhere() { return ~maskv{}; }
 
 // Calls f with a null T* of the view's element type: f(float*) or f(bf16*).
 template <class F>

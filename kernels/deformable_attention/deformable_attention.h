@@ -76,6 +76,13 @@ struct DeformableAttention {
   size_t scratch_bytes(const In& in, int threads) const {
     return in.value.dtype == DType::bf16 ? size_t(threads * in.value.size(1) * in.value.size(3)) * sizeof(float) : 0;
   }
+  ScatterSize scatter_size(const In& in) const {
+    int64_t cells = 0;
+    for (int64_t l = 0; l < in.locations.size(3); l++)
+      cells += ScatterSize::cells_of(levels[size_t(l)].height, levels[size_t(l)].width);
+    return {in.weights.count(), in.value.size(0) * in.value.size(2) * cells};
+  }
+  size_t device_scratch_bytes(const In& in) const { return scatter_size(in).bytes(); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -51,8 +51,8 @@ struct DepthWarp {
               in.image.size(2) == in.depth.size(2),
           "depth_warp: image must be ({},{},{},C) like depth, got {}", n, in.depth.size(1), in.depth.size(2),
           to_string(in.image));
-    CHECK(h >= 0 && h <= kMaxImageSide && w >= 0 && w <= kMaxImageSide,
-          "depth_warp: height and width must be 0 to {}, got {} and {}", kMaxImageSide, height, width);
+    CHECK(h >= 0 && h <= kMaxDepthSide && w >= 0 && w <= kMaxDepthSide,
+          "depth_warp: height and width must be 0 to {}, got {} and {}", kMaxDepthSide, height, width);
     return {{in.image.dtype, {n, h, w, in.image.size(3)}}, {DType::f32, {n, h, w}}, {DType::f32, {n, h, w}},
             {DType::i32, {n, h, w}}};
   }
@@ -62,6 +62,10 @@ struct DepthWarp {
                   buffers = cut == 1 ? std::min<int64_t>(n, threads) : n * cut;
     const size_t z = size_t(buffers) * size_t(buffer_elements(in)) * sizeof(uint64_t);
     return std::max(z, size_t(n * rows(in) * 4) * sizeof(float));
+  }
+  size_t device_scratch_bytes(const In& in) const {  // a buffer for z of all images; or sums for the pose
+    const int64_t n = in.depth.size(0), h = rows(in);
+    return std::max(size_t(n * h * columns(in)) * sizeof(uint64_t), size_t(n * h * 4) * sizeof(float));
   }
   // Parts that an image's pixels are cut into; each has a buffer of its own, and their minimum is taken.
   static int64_t parts(int64_t n, int threads) {

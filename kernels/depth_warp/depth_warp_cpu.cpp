@@ -4,43 +4,35 @@
 
 #include "kernels/core/stream.h"
 #include "kernels/core/work_items.h"
+#include "kernels/depth_warp/splat.h"
 #include "kernels/grid_sample/bilinear.h"
-#include "kernels/project_depth/projection.h"
 
 namespace dr {
 namespace DR_ISA {
 namespace {
 
 constexpr int64_t kRows = 4;  // of parallel work in rows of the new view
-constexpr uint64_t kNothing = ~uint64_t{0};
-
-// z's bits, then the source's row and column: as an integer, the smaller one wins.
-constexpr uint64_t pack(uint32_t z_bits, int64_t v, int64_t u) {
-  return uint64_t(z_bits) << 32 | uint64_t(v << 16 | u);
-}
 
 // Rows [first, last) of sample n into `buffer`, which holds OH OW elements and one for pixels that land nowhere.
 void splat_rows(const DepthWarp& op, const DepthWarp::In& in, int64_t n, int64_t first, int64_t last,
                 uint64_t* buffer) {
   const int64_t out_rows = op.rows(in), out_width = op.columns(in), nowhere = out_rows * out_width;
-  std::fill_n(buffer, nowhere, kNothing);
-  const Projection p(in.camera, in.to_camera, in.pose, n);
-  const f32v half = splat(0.5f), zero{}, width = splat(float(out_width)), height = splat(float(out_rows));
+  std::fill_n(buffer, nowhere, Splat::kNothing);
+  const Projection p = Projections(in.camera, in.to_camera, in.pose)(n);
+  const f32v width = splat(float(out_width)), height = splat(float(out_rows));
   for (int64_t v = first; v < last; v++) {
     const float* const depth = in.depth.as<float>() + n * in.depth.stride(0) + v * in.depth.stride(1);
     for_vectors(in.depth.size(2), [&](int64_t u, auto m) {
       const Projected at(p, row_rays(p, u, v), load_n(depth + u, m));
-      const f32v x = at.x + half, y = at.y + half;
-      const i32v lands = at.valid & (x >= zero) & (x < width) & (y >= zero) & (y < height);
-      const i32v i = floor_of(pick(lands, x, zero)).integer, j = floor_of(pick(lands, y, zero)).integer;
-      const i32v target = lands ? j * splat_i(int(out_width)) + i : splat_i(int(nowhere));
+      const Landing on(at, width, height);
+      const i32v target = pick(on.lands, on.j * splat_i(int(out_width)) + on.i, splat_i(int(nowhere)));
       alignas(64) int32_t to[W];
       alignas(64) uint32_t z[W];
       std::memcpy(to, &target, sizeof to);
       std::memcpy(z, &at.z, sizeof z);
       for (int k = 0; k < m; k++) {
         uint64_t& best = buffer[to[k]];
-        best = std::min(best, pack(z[k], v, u + k));
+        best = std::min(best, Splat::pack(z[k], v, u + k));
       }
     });
   }
@@ -57,12 +49,12 @@ void resolve_row(const DepthWarp& op, const DepthWarp::In& in, const DepthWarp::
   for (int64_t u = 0; u < width; u++, y += channels) {
     uint64_t best = buffers[v * width + u];
     for (int64_t k = 1; k < parts; k++) best = std::min(best, buffers[k * op.buffer_elements(in) + v * width + u]);
-    const bool hit = best != kNothing;
-    const int64_t from_v = int64_t(best >> 16 & 0xffff), from_u = int64_t(best & 0xffff);
+    const Splat from{best};
+    const bool hit = from.hit();
     out.mask.as<float>()[row + u] = hit ? 1.f : 0.f;
-    out.z.as<float>()[row + u] = hit ? __builtin_bit_cast(float, uint32_t(best >> 32)) : 0.f;
-    out.source.as<int32_t>()[row + u] = hit ? int32_t(from_v * in.depth.size(2) + from_u) : -1;
-    const T* const x = hit ? image + from_v * in.image.stride(1) + from_u * in.image.stride(2) : kEmpty;
+    out.z.as<float>()[row + u] = from.z();
+    out.source.as<int32_t>()[row + u] = hit ? int32_t(from.v() * in.depth.size(2) + from.u()) : -1;
+    const T* const x = hit ? image + from.v() * in.image.stride(1) + from.u() * in.image.stride(2) : kEmpty;
     if constexpr (C != 0) {  // holes come and go: no branch
       for (int c = 0; c < C; c++) y[c] = x[c];
     } else if (hit) {
@@ -127,7 +119,7 @@ void DepthWarp::backward<kBackend>(Context& ctx, const In& in, const Out& out, c
   float* const sums = grad.pose ? ctx.scratch_as<float>(size_t(samples * out_rows * 4)) : nullptr;
   // A source wins one pixel at most, so no two threads write to one place.
   for_pieces(ctx, samples, out_rows, kRows, false, [&](int64_t n, int64_t first, int64_t count) {
-    const Projection p(in.camera, in.to_camera, in.pose, n);
+    const Projection p = Projections(in.camera, in.to_camera, in.pose)(n);
     for (int64_t v = first; v < first + count; v++) {
       const int64_t row = (n * out_rows + v) * out_width;
       const int32_t* const source = out.source.as<int32_t>() + row;

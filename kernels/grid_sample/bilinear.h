@@ -5,12 +5,9 @@
 // Coordinates and weights of W samples are computed in vectors and left in a Footprint; then each sample in turn runs
 // over its channels. Up to four channels are run over one by one, or all at once: a vector would be mostly empty.
 
-#include <limits>
-
 #include "kernels/core/work_items.h"
-#include "kernels/grid_sample/image.h"
+#include "kernels/grid_sample/footprint.h"
 
-#include "kernels/core/lanes.h"
 #include "kernels/core/reduce.h"
 
 namespace dr::DR_ISA {
@@ -84,14 +81,10 @@ void with_channels(int64_t count, F&& f) {
 
 // ---- where samples fall ----
 
-// Corners are numbered 0 (x0, y0), 1 (x0 + 1, y0), 2 (x0, y0 + 1), 3 (x0 + 1, y0 + 1).
-struct Footprint {
-  f32v fx, fy, gx, gy;                // x - x0, y - y0, and 1 less these
-  i32v left, right, top, bottom;      // all ones where the corners of that side are pixels of the image
-  i32v moves_x, moves_y;              // all ones where the sample follows its coordinate, 0 where the border holds it
+struct Footprint : Place {
   f32v first_row, second_row;         // of pixels that stand for the corners
-  alignas(64) float weight[4][W];     // 0 for a corner outside
-  alignas(64) int32_t offset[4][W];   // of the pixel that stands for the corner, in elements
+  alignas(64) float weight[4][W];     // of Corners
+  alignas(64) int32_t offset[4][W];
   alignas(64) int32_t live[W];        // 3; 0: the sample is outside. keep_rows: bit 0 first_row, bit 1 second_row
 
   // Only pixels of rows [begin, end) count.
@@ -105,45 +98,18 @@ struct Footprint {
   }
 };
 
-// Each lane may have an image of its own: its width and height, the elements from one row to the next, and where its
-// pixel (0, 0) lies.
 DR_INLINE void footprint(f32v x, f32v y, f32v width, f32v height, i32v row, int64_t column, i32v origin,
                          Padding padding, Footprint& out) {
-  const f32v one = splat(1), zero{}, last_x = width - one, last_y = height - one;
-  i32v inside;
-  if (padding == Padding::border) {
-    const f32v huge = splat(std::numeric_limits<float>::max());
-    inside = (abs(x) <= huge) & (abs(y) <= huge);
-    out.moves_x = (x > zero) & (x < last_x);
-    out.moves_y = (y > zero) & (y < last_y);
-    x = pick(x > zero, pick(x < last_x, x, last_x), zero);
-    y = pick(y > zero, pick(y < last_y, y, last_y), zero);
-  } else {
-    inside = (x > -one) & (x < width) & (y > -one) & (y < height);
-    out.moves_x = out.moves_y = ~i32v{};
-  }
-  x = pick(inside, x, zero);
-  y = pick(inside, y, zero);
-  const Floor i = floor_of(x), j = floor_of(y);
-  out.fx = x - i.value, out.fy = y - j.value;
-  out.gx = one - out.fx, out.gy = one - out.fy;
-  out.left = i.value >= zero, out.right = i.value < last_x, out.top = j.value >= zero, out.bottom = j.value < last_y;
-
-  const f32v wx[2] = {pick(out.left, out.gx, zero), pick(out.right, out.fx, zero)};
-  const f32v wy[2] = {pick(out.top, out.gy, zero), pick(out.bottom, out.fy, zero)};
-  const i32v column_v = splat_i(int(column));
-  i32v at_x[2] = {(i.integer & out.left) * column_v}, at_y[2] = {(j.integer & out.top) * row + origin};  // -1: as 0
-  at_x[1] = out.left & out.right ? at_x[0] + column_v : at_x[0];
-  at_y[1] = out.top & out.bottom ? at_y[0] + row : at_y[0];
+  const Corners c = corners_at(x, y, width, height, row, column, origin, padding, out);
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
-    const i32v at = at_x[k % 2] + at_y[k / 2];
-    store(out.weight[k], wy[k / 2] * wx[k % 2]);
-    std::memcpy(out.offset[k], &at, sizeof at);
+    store(out.weight[k], c.weight[k]);
+    std::memcpy(out.offset[k], &c.offset[k], sizeof c.offset[k]);
   }
-  const i32v live = inside & 3;
+  const i32v live = c.inside & 3;
   std::memcpy(out.live, &live, sizeof live);
-  out.first_row = pick(out.top, j.value, zero), out.second_row = pick(out.bottom, j.value + one, j.value);
+  const f32v first = c.y0.value;
+  out.first_row = pick(out.top, first, f32v{}), out.second_row = pick(out.bottom, first + splat(1), first);
 }
 
 // ---- one sample ----
@@ -234,14 +200,9 @@ struct Dots {
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) sum[k][i] = s[k];
   }
-  DR_INLINE f32v corner(const Footprint& f, int k) const {
-    return pick((k % 2 ? f.right : f.left) & (k / 2 ? f.bottom : f.top), load(sum[k]), f32v{});
-  }
-  // What the samples' values change by with x and y.
+  DR_INLINE f32v corner(const Footprint& f, int k) const { return f.of_corner(k, load(sum[k])); }
   DR_INLINE Pairs slopes(const Footprint& f) const {
-    const f32v a = corner(f, 0), b = corner(f, 1), c = corner(f, 2), d = corner(f, 3), zero{};
-    return {pick(f.moves_x, fma(f.gy, b - a, f.fy * (d - c)), zero),
-            pick(f.moves_y, fma(f.gx, c - a, f.fx * (d - b)), zero)};
+    return f.slopes(corner(f, 0), corner(f, 1), corner(f, 2), corner(f, 3));
   }
 };
 

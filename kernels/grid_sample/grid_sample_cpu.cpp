@@ -10,18 +10,8 @@ namespace {
 
 constexpr int64_t kPiece = 512;  // samples of parallel work: some 10 microseconds
 
-// Grid coordinates to pixels along one axis: fma(g, scale, offset).
-struct Unit {
-  float scale = 1, offset = 0;
-  Unit(GridSample::Coordinates c, int64_t size) {
-    if (c == GridSample::Coordinates::pixels) return;
-    offset = 0.5f * float(size - 1);
-    scale = c == GridSample::Coordinates::normalised ? 0.5f * float(size) : offset;
-  }
-};
-
 struct Grid {
-  Unit x, y;
+  GridSample::Unit x, y;
   const float* at;  // of the run's first sample
   DR_INLINE Pairs operator()(int64_t i, auto n) const {
     const Pairs p = load_pairs(at + 2 * i, n);
@@ -30,7 +20,7 @@ struct Grid {
 };
 
 Grid grid_of(const GridSample& op, const GridSample::In& in, int64_t n, int64_t first) {
-  return {Unit(op.coordinates, in.x.size(2)), Unit(op.coordinates, in.x.size(1)),
+  return {{op.coordinates, in.x.size(2)}, {op.coordinates, in.x.size(1)},
           in.grid.as<float>() + n * in.grid.stride(0) + 2 * first};
 }
 
@@ -63,7 +53,7 @@ void GridSample::backward<kBackend>(Context& ctx, const In& in, const Out&, cons
     const T* const dy = static_cast<const T*>(dout.y.data);
     with_channels(channels, [&](auto c) {
       if (grad.grid) {
-            for_pieces(ctx, in.x.size(0), samples, kPiece, false, [&](int64_t n, int64_t first, int64_t count) {
+        for_pieces(ctx, in.x.size(0), samples, kPiece, false, [&](int64_t n, int64_t first, int64_t count) {
           const Grid grid = grid_of(*this, in, n, first);
           float* const dgrid = grad.grid.as<float>() + 2 * (n * samples + first);
           slope_run<c>(sampled_image<T>(in.x, n, padding), count, grid, dy + (n * samples + first) * channels,

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/core/op.h"
+#include "kernels/core/place_sort.h"
 
 namespace dr {
 
@@ -38,5 +39,14 @@ inline RowBands row_bands(const View& images, int threads) {
   const int64_t bands = threads == 1 || n >= wanted ? 1 : std::min(rows, (wanted + n - 1) / n);
   return {bands, rows, images.size(2) * images.size(3)};
 }
+
+// On a device the scatter is a gather: samples are sorted by the cell between four pixels into which they fall. An
+// image of H x W has (H + 1)(W + 1) cells.
+struct ScatterSize {
+  int64_t samples, cells;
+  static int64_t cells_of(int64_t height, int64_t width) { return (height + 1) * (width + 1); }
+  PlaceSort sort() const { return {1, samples, cells + 1}; }  // key `cells`: no cell
+  size_t bytes() const { return (sort().words() + size_t(cells + 1)) * sizeof(int32_t); }
+};
 
 }  // namespace dr

@@ -42,6 +42,13 @@ struct InverseWarp {
     const size_t pose = (pose_sums_bytes(in.depth) + 63) / 64 * 64;
     return pose + (in.image.dtype == DType::bf16 ? row_bands(in.image, threads).sum_bytes(threads) : 0);
   }
+  // Devices: sums for the pose; where pixels fall, and the gradients of that; the image's gradient.
+  ScatterSize scatter_size(const In& in) const {
+    return {in.depth.count(), in.image.size(0) * ScatterSize::cells_of(in.image.size(1), in.image.size(2))};
+  }
+  size_t device_scratch_bytes(const In& in) const {
+    return pose_sums_bytes(in.depth) + 4 * size_t(in.depth.count()) * sizeof(float) + scatter_size(in).bytes();
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

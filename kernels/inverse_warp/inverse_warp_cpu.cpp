@@ -2,7 +2,7 @@
 
 #include "kernels/core/stream.h"
 #include "kernels/grid_sample/bilinear.h"
-#include "kernels/project_depth/projection.h"
+#include "kernels/project_depth/pose_sums.h"
 
 namespace dr {
 namespace DR_ISA {
@@ -17,7 +17,7 @@ struct Row {
   const float* depth;
 
   Row(const InverseWarp::In& in, int64_t n, int64_t v_)
-      : p(in.camera, in.to_camera, in.pose, n),
+      : p(Projections(in.camera, in.to_camera, in.pose)(n)),
         v(v_),
         depth(in.depth.as<float>() + n * in.depth.stride(0) + v * in.depth.stride(1)) {}
   DR_INLINE Projected at(int64_t u, auto n) const { return Projected(p, row_rays(p, u, v), load_n(depth + u, n)); }
@@ -96,7 +96,7 @@ void InverseWarp::backward<kBackend>(Context& ctx, const In& in, const Out&, con
   if (!grad.pose) return;
   ctx.parallel(in.depth.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++)
-      pose_sums.finish(n, Projection(in.camera, in.to_camera, in.pose, n), grad.pose.as<float>() + 12 * n);
+      pose_sums.finish(n, Projections(in.camera, in.to_camera, in.pose)(n), grad.pose.as<float>() + 12 * n);
   });
 }
 

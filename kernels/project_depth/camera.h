@@ -5,12 +5,12 @@
 
 namespace dr {
 
-inline constexpr int64_t kMaxImageSide = 4096;  // one block of a canonical row sum, 16 bits of a packed pixel
+inline constexpr int64_t kMaxDepthSide = 4096;  // one block of a canonical row sum, 16 bits of a packed pixel
 
 inline void expect_cameras(const View& depth, const View& camera, const View& to_camera, const View& pose,
                            std::string_view op) {
-  CHECK(depth.rank() == 3 && depth.size(1) <= kMaxImageSide && depth.size(2) <= kMaxImageSide,
-        "{}: depth must be (N,H,W) with H, W <= {}, got {}", op, kMaxImageSide, to_string(depth));
+  CHECK(depth.rank() == 3 && depth.size(1) <= kMaxDepthSide && depth.size(2) <= kMaxDepthSide,
+        "{}: depth must be (N,H,W) with H, W <= {}, got {}", op, kMaxDepthSide, to_string(depth));
   expect_f32(depth, depth.sizes, format("{}: depth", op));
   expect_f32(camera, {depth.size(0), 4}, format("{}: camera", op));
   expect_f32(to_camera, {depth.size(0), 4}, format("{}: to_camera", op));

@@ -1,7 +1,7 @@
 #include "kernels/project_depth/project_depth.h"
 
 #include "kernels/core/stream.h"
-#include "kernels/project_depth/projection.h"
+#include "kernels/project_depth/pose_sums.h"
 
 namespace dr {
 
@@ -12,7 +12,7 @@ void ProjectDepth::forward<kBackend>(Context& ctx, const In& in, const Out& out)
   const int64_t rows = in.depth.size(1), width = in.depth.size(2);
   CHECK(out.grid.packed() && out.z.packed(), "project_depth: grid and z must be packed");
   for_pieces(ctx, in.depth.size(0), rows, 4, false, [&](int64_t n, int64_t first, int64_t count) {
-    const Projection p(in.camera, in.to_camera, in.pose, n);
+    const Projection p = Projections(in.camera, in.to_camera, in.pose)(n);
     for (int64_t v = first; v < first + count; v++) {
       const float* const depth = in.depth.as<float>() + n * in.depth.stride(0) + v * in.depth.stride(1);
       float* const grid = out.grid.as<float>() + 2 * (n * rows + v) * width;
@@ -35,7 +35,7 @@ void ProjectDepth::backward<kBackend>(Context& ctx, const In& in, const Out&, co
     CHECK(!*v || v->packed(), "project_depth: gradients must be packed");
   const PoseSums pose_sums(ctx, in.depth, 0);
   for_pieces(ctx, in.depth.size(0), rows, 4, false, [&](int64_t n, int64_t first, int64_t count) {
-    const Projection p(in.camera, in.to_camera, in.pose, n);
+    const Projection p = Projections(in.camera, in.to_camera, in.pose)(n);
     for (int64_t v = first; v < first + count; v++) {
       const float* const depth = in.depth.as<float>() + n * in.depth.stride(0) + v * in.depth.stride(1);
       const int64_t at = (n * rows + v) * width;
@@ -56,7 +56,7 @@ void ProjectDepth::backward<kBackend>(Context& ctx, const In& in, const Out&, co
   if (!grad.pose) return;
   ctx.parallel(in.depth.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++)
-      pose_sums.finish(n, Projection(in.camera, in.to_camera, in.pose, n), grad.pose.as<float>() + 12 * n);
+      pose_sums.finish(n, Projections(in.camera, in.to_camera, in.pose)(n), grad.pose.as<float>() + 12 * n);
   });
 }
 

@@ -1,14 +1,13 @@
 #pragma once
 // Pixels with depth into another camera, W of a row at a time: what project_depth, inverse_warp and depth_warp share,
 // so that they do the same operations. kernels/project_depth/project_depth.h states them. Last include of a `_cpu.cpp`,
-// as simd.h.
+// as simd.h; of a `.cu` too, before gpu_*.h.
 
 #include <limits>
 
 #include "kernels/project_depth/camera.h"
 
 #include "kernels/core/lanes.h"
-#include "kernels/core/reduce.h"
 
 namespace dr::DR_ISA {
 
@@ -16,16 +15,26 @@ struct Projection {
   float fx, fy, cx, cy, to_fx, to_fy, to_cx, to_cy;
   float r[3][3], t[3];
 
-  Projection(const View& camera, const View& to_camera, const View& pose, int64_t n) {
-    const float* const k = camera.as<float>() + n * camera.stride(0);
-    fx = k[0], fy = k[1], cx = k[2], cy = k[3];
-    const float* const to = to_camera.as<float>() + n * to_camera.stride(0);
-    to_fx = to[0], to_fy = to[1], to_cx = to[2], to_cy = to[3];
-    const float* const p = pose.as<float>() + n * pose.stride(0);
+  DR_INLINE Projection(const float* k, const float* to, const float* p)
+      : fx(k[0]), fy(k[1]), cx(k[2]), cy(k[3]), to_fx(to[0]), to_fy(to[1]), to_cx(to[2]), to_cy(to[3]) {
+#pragma GCC unroll 3
     for (int i = 0; i < 3; i++) {
+#pragma GCC unroll 3
       for (int j = 0; j < 3; j++) r[i][j] = p[4 * i + j];
       t[i] = p[4 * i + 3];
     }
+  }
+};
+// The projections of a call's samples.
+struct Projections {
+  const float *camera, *to_camera, *pose;
+  int64_t camera_stride, to_stride, pose_stride;
+
+  Projections(const View& camera_, const View& to_camera_, const View& pose_)
+      : camera(camera_.as<float>()), to_camera(to_camera_.as<float>()), pose(pose_.as<float>()),
+        camera_stride(camera_.stride(0)), to_stride(to_camera_.stride(0)), pose_stride(pose_.stride(0)) {}
+  DR_INLINE Projection operator()(int64_t n) const {
+    return {camera + n * camera_stride, to_camera + n * to_stride, pose + n * pose_stride};
   }
 };
 
@@ -35,18 +44,24 @@ struct Rays {
 
   DR_INLINE Rays(const Projection& p, f32v u, f32v v) {
     x = (u - splat(p.cx)) / splat(p.fx), y = (v - splat(p.cy)) / splat(p.fy);
+#pragma GCC unroll 3
     for (int i = 0; i < 3; i++)
       q[i] = fma(splat(p.r[i][0]), x, fma(splat(p.r[i][1]), y, splat(p.r[i][2])));
   }
 };
+// Of W pixels of row v, from u on.
 DR_INLINE Rays row_rays(const Projection& p, int64_t u, int64_t v) {
+#if defined(DR_BACKEND)
+  return Rays(p, float(u), float(v));
+#else
   return Rays(p, splat(float(u)) + lane_numbers(), splat(float(v)));
+#endif
 }
 
 // Where the points at `depth` on the rays lie. Where they cannot be seen, valid = 0, z = 0, x = y = -infinity.
 struct Projected {
   f32v x, y, z, a, b, inverse;
-  i32v valid;
+  maskv valid;
 
   DR_INLINE Projected(const Projection& p, const Rays& rays, f32v depth) {
     const f32v zero{}, huge = splat(std::numeric_limits<float>::max());
@@ -76,48 +91,6 @@ struct PointGradient {
     for (f32v& v : g) v = pick(at.valid, v, zero);
     depth = pick(at.valid, depth, zero);
   }
-};
-
-// The gradient of a pose: per row of pixels the row sums of m_i ray_x, m_i and g_i (m = depth g); then over the rows.
-class PoseSums {
- public:
-  // `pixels`: (N,H,W), of the call that has scratch of pose_sums_bytes from byte `offset` on.
-  PoseSums(const Context& ctx, const View& pixels, size_t offset)
-      : sums_(ctx.scratch_as<float>(pose_sums_bytes(pixels) / sizeof(float), offset)), rows_(pixels.size(1)) {}
-
-  struct Row {
-    Lanes lanes[kPoseSums];
-    DR_INLINE void add(int64_t u, const Rays& rays, f32v depth, const PointGradient& d) {
-      const int64_t slot = u / W % (32 / W);
-      for (int i = 0; i < 3; i++) {
-        const f32v m = d.g[i] * depth;
-        f32v& x = lanes[3 * i].acc[slot];
-        x = fma(m, rays.x, x);
-        lanes[3 * i + 1].acc[slot] += m;
-        lanes[3 * i + 2].acc[slot] += d.g[i];
-      }
-    }
-  };
-  void store_row(int64_t n, int64_t v, const Row& row) const {
-    for (int k = 0; k < kPoseSums; k++) sums_[(n * kPoseSums + k) * rows_ + v] = row.lanes[k].total();
-  }
-  // dpose (3,4) of image n, after all its rows.
-  void finish(int64_t n, const Projection& p, float* dpose) const {
-    for (int i = 0; i < 3; i++) {
-      const float* const s = sums_ + (n * kPoseSums + 3 * i) * rows_;
-      dpose[4 * i] = row_sum(s, rows_);
-      dpose[4 * i + 1] = row_reduce(rows_, [&](f32v& acc, int64_t v, auto m) {
-        const f32v ray_y = (splat(float(v)) + lane_numbers() - splat(p.cy)) / splat(p.fy);
-        acc = fma(ray_y, load_n(s + rows_ + v, m), acc);
-      });
-      dpose[4 * i + 2] = row_sum(s + rows_, rows_);
-      dpose[4 * i + 3] = row_sum(s + 2 * rows_, rows_);
-    }
-  }
-
- private:
-  float* sums_;
-  int64_t rows_;
 };
 
 }  // namespace dr::DR_ISA

@@ -26,6 +26,7 @@
 
 #include <algorithm>
 
+#include "kernels/core/carver.h"
 #include "kernels/core/op.h"
 
 namespace dr {
@@ -68,7 +69,8 @@ struct PushPull {
   // Weights of all levels, and pixels of all but the first.
   size_t scratch_bytes(const In& in, int) const {
     const Levels levels(in.image.size(1), in.image.size(2));
-    return size_t(in.image.size(0) * (levels.pixels() + levels.coarse_pixels() * in.image.size(3))) * sizeof(float);
+    const int64_t n = in.image.size(0);
+    return size_t(whole_lines(n * levels.pixels()) + n * levels.coarse_pixels() * in.image.size(3)) * sizeof(float);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

@@ -59,6 +59,11 @@ struct Resize2d {
     const size_t outputs = size_t(out_h + out_w), inputs = size_t(in.x.size(1) + in.x.size(2) + 2);
     return outputs * (sizeof(Tap) + 2 * sizeof(Contribution)) + inputs * sizeof(int32_t);
   }
+  // Devices: taps of both axes, and which outputs read each input pixel.
+  struct Readers { int32_t begin, end; };
+  size_t device_scratch_bytes(const In& in) const {
+    return size_t(out_h + out_w) * sizeof(Tap) + size_t(in.x.size(1) + in.x.size(2)) * sizeof(Readers);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -1,6 +1,7 @@
 #include "kernels/resize2d/resize2d.h"
 
 #include "kernels/core/stream.h"
+#include "kernels/resize2d/resize2d_math.h"
 
 namespace dr {
 namespace DR_ISA {
@@ -13,16 +14,7 @@ constexpr int64_t kPiece = 16384;  // elements of parallel work
 
 // Where the outputs of one axis read.
 void axis_taps(int64_t in, int64_t out, Interpolation how, Tap* taps) {
-  for (int64_t o = 0; o < out; o++) {
-    if (how == Interpolation::nearest) {
-      const auto i = int32_t((2 * o + 1) * in / (2 * out));
-      taps[o] = {i, i, 1.f, 0.f};
-      continue;
-    }
-    const int64_t n = std::max<int64_t>((2 * o + 1) * in - out, 0), i = n / (2 * out), rest = n % (2 * out);
-    if (rest == 0 || i + 1 == in) taps[o] = {int32_t(i), int32_t(i), 1.f, 0.f};
-    else taps[o] = {int32_t(i), int32_t(i + 1), float(2 * out - rest) / float(2 * out), float(rest) / float(2 * out)};
-  }
+  for (int64_t o = 0; o < out; o++) taps[o] = axis_tap(o, in, out, how);
 }
 
 // Both axes of a call, in its scratch.
@@ -51,13 +43,11 @@ struct Tables {
       start[i] = count;
       while (first < out && taps[first].hi < i) first++;
       for (int64_t o = first; o < out && taps[o].lo <= i; o++)
-        list[count++] = {int32_t(o), taps[o].lo == i ? taps[o].down : taps[o].up};
+        list[count++] = {int32_t(o), tap_weight(taps[o], i)};
     }
     start[in] = count;
   }
 };
-
-DR_INLINE f32v lerp(f32v a, f32v b, f32v f) { return fma(f, b - a, a); }
 
 // f(count), as a constant for the counts of a factor of 1 or 2, so that loops over it are unrolled: 1.3 times as fast.
 template <class F>
@@ -102,17 +92,17 @@ void Resize2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) con
             for_vectors(channels, [&](int64_t c, auto n) { put(to + c, load_n(upper + lo + c, n), n, stream); });
           else if (tx.up == 0)
             for_vectors(channels, [&](int64_t c, auto n) {
-              put(to + c, lerp(load_n(upper + lo + c, n), load_n(lower + lo + c, n), fy), n, stream);
+              put(to + c, between(load_n(upper + lo + c, n), load_n(lower + lo + c, n), fy), n, stream);
             });
           else if (ty.up == 0)
             for_vectors(channels, [&](int64_t c, auto n) {
-              put(to + c, lerp(load_n(upper + lo + c, n), load_n(upper + hi + c, n), fx), n, stream);
+              put(to + c, between(load_n(upper + lo + c, n), load_n(upper + hi + c, n), fx), n, stream);
             });
           else
             for_vectors(channels, [&](int64_t c, auto n) {
-              const f32v left = lerp(load_n(upper + lo + c, n), load_n(lower + lo + c, n), fy);
-              const f32v right = lerp(load_n(upper + hi + c, n), load_n(lower + hi + c, n), fy);
-              put(to + c, lerp(left, right, fx), n, stream);
+              const f32v left = between(load_n(upper + lo + c, n), load_n(lower + lo + c, n), fy);
+              const f32v right = between(load_n(upper + hi + c, n), load_n(lower + hi + c, n), fy);
+              put(to + c, between(left, right, fx), n, stream);
             });
         }
       }

@@ -72,6 +72,7 @@ struct Ssim {
           out_rows(rows - (kWindow - 1)), margin((kWindow - 1) * x.size(3)) {}
     int64_t slot() const { return kMaps * (2 * row + margin); }  // a thread's rows: filtered, and padded coefficients
     int64_t maps() const { return kMaps * out_rows * row; }      // an image's coefficients, filtered along the row
+    int64_t windows() const { return out_rows * out_row; }
     int64_t images_at_a_time() const {                           // in backward: maps of 16 MiB, or of one image
       return std::clamp<int64_t>((int64_t{1} << 22) / maps(), 1, std::max<int64_t>(1, images));
     }
@@ -80,6 +81,12 @@ struct Ssim {
     const Extent e(in.x);
     const int64_t shared = std::max(e.images * e.out_rows, e.images_at_a_time() * e.maps());
     return size_t(threads * e.slot() + shared) * sizeof(float);
+  }
+  // Devices: of some images at a time what is filtered along one axis, and the windows' values or coefficients; all row
+  // sums.
+  size_t device_scratch_bytes(const In& in) const {
+    const Extent e(in.x);
+    return size_t(e.images_at_a_time() * (e.maps() + kMaps * e.windows()) + e.images * e.out_rows) * sizeof(float);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

@@ -1,5 +1,7 @@
 #include "kernels/ssim/ssim.h"
 
+#include "kernels/ssim/ssim_math.h"
+
 #include "kernels/core/reduce.h"
 
 namespace dr {
@@ -34,30 +36,12 @@ void filter_down(const T* x, int64_t x_stride, const T* y, int64_t y_stride, int
   });
 }
 
-// What a window's value and gradient are made of; maps as filter_down leaves them, i the window's first element.
-struct Window {
-  f32v mean_p, mean_d, P, D, Vp, Vd, den_l, den_s, l, s;
-
-  DR_INLINE Window(const float* maps, const Extent& e, const float* weight, f32v c1, f32v c2, int64_t i, auto n) {
-    const int64_t step = e.margin / (K - 1);
-    mean_p = filter(maps + i, step, weight, n), mean_d = filter(maps + e.row + i, step, weight, n);
-    P = mean_p * mean_p, D = mean_d * mean_d;
-    Vp = fma(-mean_p, mean_p, filter(maps + 2 * e.row + i, step, weight, n));
-    Vd = fma(-mean_d, mean_d, filter(maps + 3 * e.row + i, step, weight, n));
-    den_l = (P + D) + c1, den_s = (Vp + Vd) + c2;
-    l = ((P - D) + c1) / den_l, s = ((Vp - Vd) + c2) / den_s;
-  }
-};
-
-// Weights and twice the two constants.
-struct Setting {
-  std::array<float, K> weight = Ssim::window();
-  f32v c1, c2;
-  explicit Setting(float range) {
-    const float a = 0.01f * range, b = 0.03f * range;
-    c1 = splat(2 * (a * a)), c2 = splat(2 * (b * b));
-  }
-};
+// Maps as filter_down leaves them, i the window's first element.
+DR_INLINE SsimWindow window_at(const float* maps, const Extent& e, const SsimSetting& s, int64_t i, auto n) {
+  const int64_t step = e.margin / (K - 1);
+  const auto mean = [&](int m) { return filter(maps + m * e.row + i, step, s.weight, n); };
+  return {mean(0), mean(1), mean(2), mean(3), splat(s.c1), splat(s.c2)};
+}
 
 template <class T>
 DR_INLINE const T* row_of(const View& v, int64_t n, int64_t i) {
@@ -83,8 +67,7 @@ void Ssim::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   if (in.x.count() == 0) return;
   CHECK(out.value.packed(), "ssim: value must be packed");
   const Extent e(in.x);
-  const Setting setting(data_range);
-  const float* weight = setting.weight.data();
+  const SsimSetting setting(data_range);
   float* const slots = ctx.scratch_as<float>(size_t(ctx.threads() * e.slot() + e.images * e.out_rows));
   float* const row_sums = slots + ctx.threads() * e.slot();
   with_float_type(in.x.dtype, [&]<class T>(T*) {
@@ -92,10 +75,10 @@ void Ssim::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
       float* maps = slots + slot * e.slot();
       for (int64_t r = begin; r < end; r++) {
         const int64_t n = r / e.out_rows, i = r % e.out_rows;
-        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, weight, maps);
+        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, setting.weight,
+                    maps);
         row_sums[r] = row_reduce(e.out_row, [&](f32v& acc, int64_t c, auto m) {
-          const Window v(maps, e, weight, setting.c1, setting.c2, c, m);
-          acc += keep(v.l * v.s, m);
+          acc += keep(window_at(maps, e, setting, c, m).value(), m);
         });
       }
     });
@@ -110,8 +93,7 @@ void Ssim::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutG
   if (in.x.count() == 0 || !(grad.x || grad.y)) return;
   CHECK((!grad.x || grad.x.packed()) && (!grad.y || grad.y.packed()), "ssim: gradients must be packed");
   const Extent e(in.x);
-  const Setting setting(data_range);
-  const float* weight = setting.weight.data();
+  const SsimSetting setting(data_range);
   const int64_t step = e.margin / (K - 1), batch = e.images_at_a_time();
   const float windows = float(e.out_rows * e.out_row);
   float* const slots = ctx.scratch_as<float>(size_t(ctx.threads() * e.slot() + batch * e.maps()));
@@ -126,24 +108,17 @@ void Ssim::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutG
       std::memset(padded, 0, size_t(M * width) * sizeof(float));
       for (int64_t r = begin; r < end; r++) {
         const int64_t n = first + r / e.out_rows, i = r % e.out_rows;
-        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, weight, maps);
+        filter_down(row_of<T>(in.x, n, i), in.x.stride(1), row_of<T>(in.y, n, i), in.y.stride(1), e.row, setting.weight,
+                    maps);
         const f32v g = splat(dout.value.as<float>()[n * dout.value.stride(0)] / windows);
         for_vectors(e.out_row, [&](int64_t c, auto m) {
-          const Window v(maps, e, weight, setting.c1, setting.c2, c, m);
-          const f32v square_l = v.den_l * v.den_l, square_s = v.den_s * v.den_s;
-          const f32v c_p = g * (v.l * (v.Vd + v.Vd)) / square_s;
-          const f32v rest = v.Vp + setting.c2, bright = v.P + setting.c1;
-          const f32v c_d = -(g * (v.l * (rest + rest)) / square_s);
-          float* to = padded + e.margin + c;
-          store_n(to, (v.mean_p + v.mean_p) * (g * (v.s * (v.D + v.D)) / square_l - c_p), m);
-          store_n(to + width, -((v.mean_d + v.mean_d) * (g * (v.s * (bright + bright)) / square_l + c_d)), m);
-          store_n(to + 2 * width, c_p, m);
-          store_n(to + 3 * width, c_d, m);
+          const SsimCoefficients v(window_at(maps, e, setting, c, m), g, splat(setting.c1), splat(setting.c2));
+          for (int k = 0; k < M; k++) store_n(padded + k * width + e.margin + c, v.v[k], m);
         });
         float* filtered = coefficients + r * M * e.row;
         for (int m = 0; m < M; m++)
           for_vectors(e.row, [&](int64_t c, auto n_c) {
-            store_n(filtered + m * e.row + c, filter(padded + m * width + c, step, weight, n_c), n_c);
+            store_n(filtered + m * e.row + c, filter(padded + m * width + c, step, setting.weight, n_c), n_c);
           });
       }
     });
@@ -159,13 +134,12 @@ void Ssim::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutG
           f32v sum[M] = {};
           for (int64_t k = top; k <= bottom; k++) {
             const float* from = coefficients + (n * e.out_rows + k) * M * e.row + c;
-            const f32v g = splat(weight[i - k]);
+            const f32v g = splat(setting.weight[i - k]);
             for (int j = 0; j < M; j++) sum[j] = fma(g, load_n(from + j * e.row, m), sum[j]);
           }
-          const f32v a = load_n(x + c, m), b = load_n(y + c, m), p = a + b, d = a - b;
-          const f32v dp = fma(p + p, sum[2], sum[0]), dd = fma(d + d, sum[3], sum[1]);
-          if (dx) store_n(dx + c, dp + dd, m);
-          if (dy) store_n(dy + c, dp - dd, m);
+          const SsimGradient g(load_n(x + c, m), load_n(y + c, m), sum);
+          if (dx) store_n(dx + c, g.dx, m);
+          if (dy) store_n(dy + c, g.dy, m);
         });
       }
     });

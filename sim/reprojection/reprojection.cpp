@@ -55,9 +55,9 @@ std::array<float, 12> rigid_rows(const Pose& motion) {
 }
 
 Reprojector::Reprojector(Runtime& runtime, const CameraModel& camera) : runtime_(runtime), camera_(camera) {
-  CHECK(std::min(camera.width, camera.height) >= 1 && std::max(camera.width, camera.height) <= kMaxImageSide,
+  CHECK(std::min(camera.width, camera.height) >= 1 && std::max(camera.width, camera.height) <= kMaxDepthSide,
         "images of {} x {} pixels cannot be reprojected; accepted: sides of 1 to {}", camera.width, camera.height,
-        kMaxImageSide);
+        kMaxDepthSide);
 }
 
 // Of the same view on `scale` times as many pixels, whose edges stay where they are.
@@ -89,7 +89,7 @@ Reprojector::Warp Reprojector::splatted(const Tensor& image, const Tensor& depth
 
 Reprojector::Picture Reprojector::pictured(const Tensor& image, const Tensor& depth, const Pose& motion) const {
   const int64_t h = camera_.height, w = camera_.width,
-                points = std::min<int64_t>(kPoints, kMaxImageSide / std::max(h, w));
+                points = std::min<int64_t>(kPoints, kMaxDepthSide / std::max(h, w));
   const Tensor camera = intrinsics();
   // By the nearest pixel: between a surface and the one behind it there is none.
   const Tensor fine = evaluate(runtime_, Resize2d{h * points, w * points}, depth.reshape({1, h, w, 1}));
