@@ -351,7 +351,7 @@ TEST(TrainWorld, TheResidualHasUnitVarianceAtEveryPlace) {
   std::vector<double> square(static_cast<size_t>(numbers));
   double mean = 0, frames = 0;
   for (uint64_t k = 0; k < std::min<uint64_t>(256, data.windows()); k++) {
-    const std::vector<float> x0 = data.batch(k, 1).x0.floats();
+    const std::vector<float> x0 = data.batch(k, 1).x0.values;
     frames += double(x0.size()) / double(numbers);
     for (size_t i = 0; i < x0.size(); i++) {
       const double residual = double(x0[i]) / double(gain[i % square.size()]);
@@ -386,9 +386,9 @@ TEST(TrainWorld, AnInterruptedRunGoesOnAsIfItHadNotBeen) {
   };
   const TrainingResult whole = run("whole", false, nullptr);
   const TrainingResult part = run("part", false, +[](Objective f) {
-    return Objective([f](Tape& tape, const StepInfo& info) {
+    return Objective([f](const StepInfo& info) {
       if (info.step == 2) std::raise(SIGINT);
-      return f(tape, info);
+      return f(info);
     });
   });
   EXPECT_TRUE(part.interrupted);

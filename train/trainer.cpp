@@ -90,7 +90,8 @@ float learning_rate(const TrainerSettings& s, int64_t step) {
 
 Trainer::Trainer(Runtime& runtime, Parameters& parameters, const TrainerSettings& settings, uint64_t seed,
                  Objective objective)
-    : runtime_(runtime), parameters_(parameters), settings_(settings), seed_(seed), objective_(std::move(objective)) {
+    : runtime_(runtime), parameters_(parameters), settings_(settings), seed_(seed), objective_(std::move(objective)),
+      work_(runtime) {
   TrainerSettings& s = settings_;
   CHECK(s.batch % s.leaf_samples == 0, "batch is {} and leaf-samples {}: a batch is whole leaves", s.batch, s.leaf_samples);
   if (s.micro_batch == 0) s.micro_batch = s.batch;
@@ -113,25 +114,42 @@ StepReport Trainer::advance() {
   const TrainerSettings& s = settings_;
   if (runtime_.ledger) runtime_.ledger->begin_step(step_);
   StepReport report;
-  report.lr = learning_rate(s, step_);
+  const float lr = learning_rate(s, step_);
+  std::vector<Losses> data;
+  for (int64_t first = 0; first < s.batch; first += s.micro_batch) data.push_back(objective_({step_, first, s.micro_batch}));
+  Made made;
+  work_.run([&] { made = compute(data, lr); });
+
+  report.lr = lr;
+  for (const std::vector<Loss>& losses : made.losses) {
+    report.losses.resize(losses.size());
+    for (size_t i = 0; i < losses.size(); i++) {
+      report.losses[i].first = losses[i].name;
+      for (float v : losses[i].value.floats()) report.losses[i].second += double(v) * losses[i].weight / double(s.batch);
+    }
+  }
+  for (const auto& [name, value] : report.losses) report.loss += value;
+  report.grad_norm = double(made.norm.floats()[0]);
+  step_++;
+  if (runtime_.ledger) runtime_.ledger->end_step();
+  return report;
+}
+
+Trainer::Made Trainer::compute(const std::vector<Losses>& data, float learning_rate) {
+  const TrainerSettings& s = settings_;
+  Made made;
   const Tensor rng = runtime_.from(
       std::vector<uint32_t>{uint32_t(seed_), uint32_t(seed_ >> 32), uint32_t(step_), 0}, {4});
   GradientAccumulator sum(runtime_, s.batch / s.leaf_samples);
-  for (int64_t first = 0; first < s.batch; first += s.micro_batch) {
-    Tape tape(runtime_, {.leaves = int(s.micro_batch / s.leaf_samples), .first_sample = uint64_t(first)});
+  for (size_t k = 0; k < data.size(); k++) {
+    Tape tape(runtime_, {.leaves = int(s.micro_batch / s.leaf_samples), .first_sample = uint64_t(k) * uint64_t(s.micro_batch)});
     parameters_.watch(tape);
-    const std::vector<Loss> losses = objective_(tape, {step_, first, s.micro_batch, rng});
-    report.losses.resize(losses.size());
-    for (size_t i = 0; i < losses.size(); i++) {
-      const Loss& l = losses[i];
+    made.losses.push_back(data[k](tape, rng));
+    for (const Loss& l : made.losses.back())
       tape.seed(l.value, runtime_.from(std::vector<float>(size_t(l.value.count()), float(l.weight)), l.value.sizes()));
-      report.losses[i].first = l.name;
-      for (float v : l.value.floats()) report.losses[i].second += double(v) * l.weight / double(s.batch);
-    }
     tape.backward();
     sum.add(parameters_.gradients(tape));
   }
-  for (const auto& [name, value] : report.losses) report.loss += value;
 
   const std::vector<Tensor> gradients = sum.finish();
   const Context ctx = runtime_.context();
@@ -143,11 +161,11 @@ StepReport Trainer::advance() {
     const View out[] = {sums_.slice(0, block_[i], (gradients[i].count() + GradNorm::kBlock - 1) / GradNorm::kBlock)};
     runtime_.forward(*norm_op, ctx, in, out);
   }
-  const Tensor factor = scalar(1.0 / double(s.batch)), norm = runtime_.empty(DType::f32, {1}),
-               scale = runtime_.empty(DType::f32, {1}), lr = scalar(report.lr);
+  made.norm = runtime_.empty(DType::f32, {1});
+  const Tensor factor = scalar(1.0 / double(s.batch)), scale = runtime_.empty(DType::f32, {1}), lr = scalar(learning_rate);
   {
     const Tensor max_norm = scalar(s.clip);
-    const View in[] = {sums_, max_norm, factor}, out[] = {norm, scale};
+    const View in[] = {sums_, max_norm, factor}, out[] = {made.norm, scale};
     runtime_.forward(*erase(ClipScale{}), ctx, in, out);
   }
   const AdamW adamw{.beta1 = float(s.beta1), .beta2 = float(s.beta2), .eps = 1e-8f, .weight_decay = 0};
@@ -167,10 +185,7 @@ StepReport Trainer::advance() {
       runtime_.forward(*erase(Ema{}), ctx, in, out);
     }
   }
-  report.grad_norm = double(norm.floats()[0]);
-  step_++;
-  if (runtime_.ledger) runtime_.ledger->end_step();
-  return report;
+  return made;
 }
 
 void Trainer::save(const std::string& path, const CheckpointNotes& notes) {

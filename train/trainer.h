@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/parameters.h"
+#include "runtime/recorded_work.h"
 #include "train/checkpoint.h"
 #include "train/fields.h"
 
@@ -33,7 +34,6 @@ float learning_rate(const TrainerSettings& s, int64_t step);
 struct StepInfo {
   int64_t step = 0;
   int64_t first_sample = 0, samples = 0;  // of this step's batch: what this tape holds
-  Tensor rng;                             // (4) u32 for ops that draw random numbers
 };
 
 // Losses of each sample, to be averaged over the batch: the gradient is of the sum of weight * value / batch.
@@ -42,7 +42,11 @@ struct Loss {
   Tensor value;       // (samples) f32
   double weight = 1;  // 1 / elements where the value is a sum over elements
 };
-using Objective = std::function<std::vector<Loss>(Tape&, const StepInfo&)>;
+// The losses of data that lie ready on the host. It applies the same ops whatever the data, and reads nothing back: on a
+// device a step is recorded once (runtime/recorded_work.h). rng: (4) u32 for ops that draw random numbers.
+using Losses = std::function<std::vector<Loss>(Tape&, const Tensor& rng)>;
+// Makes the data of a micro-batch, with ops or without.
+using Objective = std::function<Losses(const StepInfo&)>;
 
 struct StepReport {
   double loss = 0;  // sum of the weighted means
@@ -69,6 +73,13 @@ class Trainer {
   void set(std::string_view name, const std::vector<float>& values);
 
  private:
+  // One step's ops, from the data of each micro-batch to the new weights.
+  struct Made {
+    std::vector<std::vector<Loss>> losses;  // by micro-batch
+    Tensor norm;
+  };
+  Made compute(const std::vector<Losses>& data, float lr);
+
   Runtime& runtime_;
   Parameters& parameters_;
   TrainerSettings settings_;
@@ -78,6 +89,7 @@ class Trainer {
   std::vector<int64_t> block_;  // where each parameter's sums of squares begin
   Tensor sums_;
   int64_t step_ = 0;
+  RecordedWork work_;
 };
 
 // How a command trains: what it writes and says.

@@ -248,37 +248,41 @@ WorldBatch WorldData::batch(uint64_t first_sample, int64_t samples) const {
                     plan_weight.data() + (i * kept + f) * kPlanSize);
   }
   const int64_t h = config_.rows, wd = config_.columns;
-  b.clean = runtime_.from(clean, {samples, a + kept, h, wd, 2 * c});
-  b.forecast = runtime_.from(forecasts, {samples, m, h, wd, c});
-  b.x0 = runtime_.from(x0, {samples, m, h, wd, c});
-  b.tau = runtime_.from(tau, {samples * m});
-  b.plan = runtime_.from(plan, {samples * kept, kPlanSize});
-  b.plan_weight = runtime_.from(plan_weight, {samples * kept, kPlanSize});
+  b.clean = {std::move(clean), {samples, a + kept, h, wd, 2 * c}};
+  b.forecast = {std::move(forecasts), {samples, m, h, wd, c}};
+  b.x0 = {std::move(x0), {samples, m, h, wd, c}};
+  b.tau = {std::move(tau), {samples * m}};
+  b.plan = {std::move(plan), {samples * kept, kPlanSize}};
+  b.plan_weight = {std::move(plan_weight), {samples * kept, kPlanSize}};
   return b;
 }
 
 Objective WorldData::objective(const WorldModel& model, int64_t batch_size) const {
-  return [this, &model, batch_size](Tape& tape, const StepInfo& info) {
-    const WorldBatch b = batch(uint64_t(info.step * batch_size + info.first_sample), info.samples);
-    const int64_t m = targets(), numbers = config_.frame_numbers(), samples = info.samples;
-    const Tensor eps = tape.apply(PhiloxFill{}, info.rng, b.x0);
-    const Sizes rows{samples * m, numbers};
-    const auto mixed = tape.apply_all(FlowMix{}, b.x0.reshape(rows), eps.reshape(rows), b.tau);
-    const Tensor noised = tape.apply(Concat{.axis = -1}, mixed[0].reshape(b.x0.sizes()), b.forecast, Tensor(), Tensor(),
-                                     Tensor(), Tensor());
-    const WorldModel::Output out = model.apply(tape, b.clean, noised, b.conditions, settings_.plan_weight > 0,
-                                             settings_.many_targets ? WorldModel::Noised::copies : WorldModel::Noised::next,
-                                             settings_.recompute);
-    const Sizes whole{samples, m * numbers};
-    std::vector<Loss> losses = {{"velocity", tape.apply(FlowLoss{}, tape.reshape(out.velocity, whole), mixed[1].reshape(whole),
-                                                        Tensor()), 1 / double(m * numbers)}};
-    if (settings_.plan_weight > 0) {
-      const MhpLaplace mhp{.nll_scale = 1 / float(kPlanSize)};
-      const Tensor loss = tape.apply(mhp, out.plan.mean, out.plan.log_scale, out.plan.logits, b.plan, b.plan_weight);
-      const Tensor sum = tape.apply(Reduce{.axis = 1}, tape.reshape(loss, {samples, clean_frames()}));
-      losses.push_back({"plan", tape.reshape(sum, {samples}), settings_.plan_weight / double(clean_frames())});
-    }
-    return losses;
+  return [this, &model, batch_size](const StepInfo& info) -> Losses {
+    return [this, &model, samples = info.samples,
+            b = batch(uint64_t(info.step * batch_size + info.first_sample), info.samples)](Tape& tape, const Tensor& rng) {
+      const int64_t m = targets(), numbers = config_.frame_numbers();
+      const auto tensor = [&](const WorldBatch::Numbers& n) { return runtime_.from(n.values, n.sizes); };
+      const Tensor x0 = tensor(b.x0), eps = tape.apply(PhiloxFill{}, rng, x0);
+      const Sizes rows{samples * m, numbers};
+      const auto mixed = tape.apply_all(FlowMix{}, x0.reshape(rows), eps.reshape(rows), tensor(b.tau));
+      const Tensor noised = tape.apply(Concat{.axis = -1}, mixed[0].reshape(x0.sizes()), tensor(b.forecast), Tensor(),
+                                       Tensor(), Tensor(), Tensor());
+      const WorldModel::Output out = model.apply(tape, tensor(b.clean), noised, b.conditions, settings_.plan_weight > 0,
+                                               settings_.many_targets ? WorldModel::Noised::copies : WorldModel::Noised::next,
+                                               settings_.recompute);
+      const Sizes whole{samples, m * numbers};
+      std::vector<Loss> losses = {{"velocity", tape.apply(FlowLoss{}, tape.reshape(out.velocity, whole),
+                                                          mixed[1].reshape(whole), Tensor()), 1 / double(m * numbers)}};
+      if (settings_.plan_weight > 0) {
+        const MhpLaplace mhp{.nll_scale = 1 / float(kPlanSize)};
+        const Tensor loss =
+            tape.apply(mhp, out.plan.mean, out.plan.log_scale, out.plan.logits, tensor(b.plan), tensor(b.plan_weight));
+        const Tensor sum = tape.apply(Reduce{.axis = 1}, tape.reshape(loss, {samples, clean_frames()}));
+        losses.push_back({"plan", tape.reshape(sum, {samples}), settings_.plan_weight / double(clean_frames())});
+      }
+      return losses;
+    };
   };
 }
 

@@ -30,13 +30,18 @@ FramePose frame_pose(const DrivingLog& log, double time_s, double first_s);
 // The same from poses: the frame seen from the one before it, and from the sequence's first one.
 FramePose frame_pose(const Pose& motion, const Pose& place);
 
+// On the host.
 struct WorldBatch {
-  Tensor clean;               // (B,A+N,h,w,2c), N = clean_frames()
-  Tensor forecast;            // (B,M,h,w,c): of each target, as the model sees it
-  Tensor x0;                  // (B,M,h,w,c)
-  Tensor tau;                 // (B M)
+  struct Numbers {
+    std::vector<float> values;
+    Sizes sizes;
+  };
+  Numbers clean;              // (B,A+N,h,w,2c), N = clean_frames()
+  Numbers forecast;           // (B,M,h,w,c): of each target, as the model sees it
+  Numbers x0;                 // (B,M,h,w,c)
+  Numbers tau;                // (B M)
   FrameConditions conditions; // (B,A+N+M)
-  Tensor plan, plan_weight;   // (B N,kPlanSize)
+  Numbers plan, plan_weight;  // (B N,kPlanSize)
 };
 
 class WorldData {

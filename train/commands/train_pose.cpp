@@ -93,7 +93,7 @@ class PoseObjective {
     for (const PoseFrames& d : drives) ends_.push_back((ends_.empty() ? 0 : ends_.back()) + d.count());
   }
 
-  std::vector<Loss> operator()(Tape& tape, const StepInfo& info) const {
+  Losses operator()(const StepInfo& info) const {
     constexpr size_t kOutputs = kPoseOutputs.size();
     const int64_t h = network_.options().height, w = network_.options().width, n = info.samples;
     std::vector<float> pairs(size_t(n * h * w * 6)), target(size_t(n) * kOutputs), weight(target.size());
@@ -118,17 +118,20 @@ class PoseObjective {
         }
       }
     });
-    const Tensor y = network_.apply(tape, runtime_.from(pairs, {n, h, w, 6}));
-    const Sizes by_output{int64_t(kOutputs), n, 1};
-    const Tensor wanted = runtime_.from(target, by_output), weights = runtime_.from(weight, by_output);
-    std::vector<Loss> losses;
-    for (size_t k = 0; k < kOutputs; k++) {
-      const int64_t c = int64_t(k);
-      auto column = [&](const Tensor& t) { return t.slice(0, c, 1).reshape({n, 1}); };
-      losses.push_back({std::string(kPoseOutputs[k].name),
-                        tape.apply(SmoothL1{.beta = 0.2f}, tape.slice(y, 1, c, 1), column(wanted), column(weights))});
-    }
-    return losses;
+    return [this, n, h, w, pairs = std::move(pairs), target = std::move(target), weight = std::move(weight)](
+               Tape& tape, const Tensor&) {
+      const Tensor y = network_.apply(tape, runtime_.from(pairs, {n, h, w, 6}));
+      const Sizes by_output{int64_t(kOutputs), n, 1};
+      const Tensor wanted = runtime_.from(target, by_output), weights = runtime_.from(weight, by_output);
+      std::vector<Loss> losses;
+      for (size_t k = 0; k < kOutputs; k++) {
+        const int64_t c = int64_t(k);
+        auto column = [&](const Tensor& t) { return t.slice(0, c, 1).reshape({n, 1}); };
+        losses.push_back({std::string(kPoseOutputs[k].name),
+                          tape.apply(SmoothL1{.beta = 0.2f}, tape.slice(y, 1, c, 1), column(wanted), column(weights))});
+      }
+      return losses;
+    };
   }
 
  private:

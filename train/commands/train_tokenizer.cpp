@@ -143,18 +143,20 @@ int train_tokenizer(const TrainTokenizerOptions& o) {
 
   Parameters parameters(runtime);
   const Tokenizer tokenizer(runtime, parameters, o.network);
-  const auto objective = [&](Tape& tape, const StepInfo& info) {
+  const auto objective = [&](const StepInfo& info) -> Losses {
     const RandomStream random{o.common.seed, uint32_t(info.step), kFramesDrawn};
     std::vector<int64_t> drawn;
     for (int64_t i = 0; i < info.samples; i++)
       drawn.push_back(int64_t(uint64_t{random_bits(random, uint64_t(info.first_sample + i))} * uint64_t(frames.count()) >> 32));
-    const Tensor images = frames.images(runtime, drawn), sigma = runtime.from(std::vector<float>{float(o.own.noise)}, {1});
-    const Tensor latents =
-        tape.apply(GaussianBottleneck{}, tokenizer.encode_raw(tape, images), info.rng, sigma, Tensor(), Tensor());
-    const Tensor decoded = tokenizer.decode_raw(tape, latents), error = tape.apply(FlowLoss{}, decoded, images, Tensor());
-    std::vector<Loss> losses{{"squared_error", error, double(images.size(0)) / double(images.count())}};
-    if (o.own.ssim > 0) losses.push_back({"ssim", tape.apply(Ssim{}, decoded, images), -o.own.ssim});
-    return losses;
+    return [&, drawn](Tape& tape, const Tensor& rng) {
+      const Tensor images = frames.images(runtime, drawn), sigma = runtime.from(std::vector<float>{float(o.own.noise)}, {1});
+      const Tensor latents =
+          tape.apply(GaussianBottleneck{}, tokenizer.encode_raw(tape, images), rng, sigma, Tensor(), Tensor());
+      const Tensor decoded = tokenizer.decode_raw(tape, latents), error = tape.apply(FlowLoss{}, decoded, images, Tensor());
+      std::vector<Loss> losses{{"squared_error", error, double(images.size(0)) / double(images.count())}};
+      if (o.own.ssim > 0) losses.push_back({"ssim", tape.apply(Ssim{}, decoded, images), -o.own.ssim});
+      return losses;
+    };
   };
   Trainer trainer(runtime, parameters, o.trainer, o.common.seed, objective);
   if (!o.common.quiet)
