@@ -14,6 +14,8 @@ inline constexpr bool has_device_kernels = false;
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(Add)
 DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(Linear)
+DR_ON_DEVICES(LinearGelu)
 DR_ON_DEVICES(MatMul)
 
 #undef DR_ON_DEVICES

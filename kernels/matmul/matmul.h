@@ -13,6 +13,7 @@
 
 #include "kernels/core/op.h"
 #include "kernels/core/chain_depth.h"
+#include "kernels/core/gemm_scratch.h"
 
 namespace dr {
 
@@ -47,6 +48,10 @@ struct MatMul {
     return {{in.a.dtype, y}};
   }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const {
+    const int64_t a = in.a.count(), b = in.b.count(), y = infer(in)[0].sizes.count();
+    return std::max({gemm_scratch_bytes(y, k(in)), gemm_scratch_bytes(a, n(in)), gemm_scratch_bytes(b, m(in))});
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
@@ -85,6 +90,8 @@ struct MatMul {
         list.push_back(make(0, 9, 17, 1100, ta, tb, DType::f32, DType::f32, 5));
         list.push_back(make(0, 67, 113, 65, ta, tb));
       }
+    list.push_back(make(0, 130, 133, 21, false, true));
+    list.push_back(make(0, 9, 17, 2600, true, false));  // six chunks
     for (int64_t s : {1, 5, 7, 31, 33}) list.push_back(make(0, s, s, s, false, true));
     list.push_back(make(2, 1, 1, 1, true, false));
     list.push_back(make(2, 1, 100, 512, false, false));

@@ -1,0 +1,63 @@
+#include "kernels/linear/gpu_linear.h"
+
+#include "kernels/core/gpu_rows.h"
+
+namespace dr {
+namespace DR_BACKEND {
+namespace {
+
+template <class T>
+struct AddElement {
+  RowsOf<const T> x;
+  DR_DEVICE void operator()(int64_t r, int64_t c, float (&sums)[1]) const { sums[0] = sums[0] + load1(x.row(r) + c); }
+};
+
+}  // namespace
+
+void linear_product(const Context& ctx, const View& x, const View& weight, const View& bias, const View& y, size_t scratch) {
+  StoreMatrix store = store_rows(y);
+  add_bias(store, bias);
+  multiply(ctx, 1, flat_rows(x, "linear").count, weight.size(0), weight.size(1), row_operand(x), operand(weight, true), store,
+           gemm_scratch(ctx, scratch));
+}
+
+void leaf_column_sums(const Context& ctx, const View& dy, const View& sums, size_t scratch) {
+  if (!sums) return;
+  const FlatRows rows = flat_rows(dy, "linear");
+  const View list[] = {sums};
+  with_float_type(dy.dtype, [&]<class T>(T*) {
+    column_sums(ctx, RowGroups(ctx.leaves, rows.count, sums.size(1)), list,
+                AddElement<T>{{static_cast<const T*>(dy.data), rows.stride}}, scratch);
+  });
+}
+
+void linear_gradients(const Context& ctx, const View& dy, const View& x, const View& weight, const View& dx,
+                      const View& dweight, const View& dbias, size_t scratch) {
+  const FlatRows xr = flat_rows(x, "linear");
+  const int64_t n = weight.size(0), k = weight.size(1), rows = xr.count / ctx.leaves;
+  CHECK(rows * ctx.leaves == xr.count, "linear: {} rows do not divide into {} leaves", xr.count, ctx.leaves);
+  if (dx)
+    multiply(ctx, 1, xr.count, k, n, row_operand(dy), operand(weight, false), store_rows(dx), gemm_scratch(ctx, scratch));
+  if (dweight) {
+    Operand d = row_operand(dy, true), rows_of_x = row_operand(x);
+    for (Operand* o : {&d, &rows_of_x}) o->batch.sizes[3] = ctx.leaves, o->batch.strides[3] = rows * o->ld;
+    multiply(ctx, ctx.leaves, n, k, rows, d, rows_of_x, store_matrix(dweight), gemm_scratch(ctx, scratch));
+  }
+  leaf_column_sums(ctx, dy, dbias, scratch);
+}
+
+}  // namespace DR_BACKEND
+
+using namespace DR_BACKEND;
+
+template <>
+void Linear::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
+  linear_product(ctx, in.x, in.weight, in.bias, out.y);
+}
+
+template <>
+void Linear::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
+  linear_gradients(ctx, dy.y, in.x, in.weight, grad.x, grad.weight, grad.bias);
+}
+
+}  // namespace dr
