@@ -12,9 +12,14 @@ inline constexpr bool has_device_kernels = false;
   inline constexpr bool has_device_kernels<Name> = true;
 
 DR_ON_DEVICES(AdaLN)
+DR_ON_DEVICES(AdaLNLinear)
 DR_ON_DEVICES(Add)
+DR_ON_DEVICES(BlockGru)
+DR_ON_DEVICES(BlockLinear)
 DR_ON_DEVICES(Gelu)
+DR_ON_DEVICES(GruCell)
 DR_ON_DEVICES(Linear)
+DR_ON_DEVICES(LinearGatedResidual)
 DR_ON_DEVICES(LinearGelu)
 DR_ON_DEVICES(MatMul)
 

@@ -40,6 +40,14 @@
 #define DR_UNROLL _Pragma("unroll")  // before a loop whose arrays must lie in registers
 #endif
 
+// Between DR_KERNEL and void: a kernel that wants registers is never launched with more threads than n. hipcc would leave it
+// no more than a block of 1024 can have; nvcc counts for itself, and with a bound counts worse.
+#if defined(DR_BACKEND_hip)
+#define DR_THREADS(n) __launch_bounds__(n)
+#else
+#define DR_THREADS(n)
+#endif
+
 namespace dr::DR_BACKEND {
 
 inline constexpr int kGroup = 32;  // lanes that share shuffles and canonical sums

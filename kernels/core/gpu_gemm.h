@@ -76,9 +76,14 @@ struct StoreMatrix {
   bool bias_is_bf16 = false;
   bool goes_on = false;  // with the sums of the chunks so far, which lie in the matrix, of f32
 
+  DR_DEVICE float biased(const First& first, int64_t n, float v) const {
+    if (!bias) return v;
+    const int64_t at = first.bias + n;
+    return v + (bias_is_bf16 ? load1(static_cast<const bf16*>(bias) + at) : load1(static_cast<const float*>(bias) + at));
+  }
   DR_DEVICE void operator()(const First& first, int64_t m, int64_t n, float v) const {
-    const int64_t at = first.c + m * ld + n, b = first.bias + n;
-    if (bias) v = v + (bias_is_bf16 ? load1(static_cast<const bf16*>(bias) + b) : load1(static_cast<const float*>(bias) + b));
+    const int64_t at = first.c + m * ld + n;
+    v = biased(first, n, v);
     if (is_bf16) store1(static_cast<bf16*>(data) + at, v);
     else store1(static_cast<float*>(data) + at, v);
   }
@@ -119,10 +124,35 @@ DR_DEVICE auto first_of(const O& o, int64_t problem) {
   else return problem;
 }
 
+// A thread's sums of the chunks before this one. They are looked at every 512 steps only, so where a thread has many they lie
+// in shared memory, and leave the registers to what is looked at in each; AMD's devices have the registers and not the memory.
+#if defined(DR_BACKEND_hip)
+inline constexpr int kMostInRegisters = 64;
+#else
+inline constexpr int kMostInRegisters = 4;
+#endif
+template <int kCount, bool kInShared = (kCount > kMostInRegisters)>
+struct Totals {
+  struct Shared {};
+  float v[kCount];
+  DR_DEVICE explicit Totals(Shared&) {}
+  DR_DEVICE float& operator[](int i) { return v[i]; }
+};
+template <int kCount>
+struct Totals<kCount, true> {
+  struct Shared {
+    float v[kCount][kThreads];
+  };
+  float* mine;
+  DR_DEVICE explicit Totals(Shared& s) : mine(&s.v[0][thread_index()]) {}
+  DR_DEVICE float& operator[](int i) { return mine[i * kThreads]; }
+};
+
 template <int kTile>
 struct Tiles {
   // k rows of kTile values; four more, so that a column written by one group does not fall into one bank.
   float a[kDepth][kTile + 4], b[kDepth][kTile + 4];
+  [[no_unique_address]] typename Totals<(kTile / 16) * (kTile / 16)>::Shared totals;
 };
 
 // One operand's values of a step that this thread fetches: kTile * kDepth of them over all threads.
@@ -171,7 +201,7 @@ DR_DEVICE bool goes_on(const Store& store) {
 
 // Shape is GemmShape, or derived from it with of(batch): a problem's own m, n and k, no larger than the shape's.
 template <int kT, class Shape, class A, class B, class Store>
-DR_KERNEL void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) {
+DR_KERNEL DR_THREADS(kThreads) void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) {
   constexpr int kSide = 16, kTile = kSide * kT;  // 16 x 16 threads
   static_assert(kSide * kSide == kThreads);
   auto& shared = shared_memory<Tiles<kTile>>();
@@ -200,18 +230,19 @@ DR_KERNEL void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) 
   const auto inside = [&](int i, int j) { return m0 + row(i) < s.m && n0 + column(j) < s.n; };
 
   // -0 is what changes no first chunk sum that is added to it.
-  float total[kT][kT], sum[kT][kT];
+  Totals<kT * kT> total(shared.totals);
+  float sum[kT][kT];
   DR_UNROLL
   for (int i = 0; i < kT; i++)
     DR_UNROLL
-    for (int j = 0; j < kT; j++) total[i][j] = s.k > 0 ? -0.f : 0.f, sum[i][j] = 0;
+    for (int j = 0; j < kT; j++) total[i * kT + j] = s.k > 0 ? -0.f : 0.f, sum[i][j] = 0;
   if constexpr (requires { store.goes_on; }) {
     if (store.goes_on && !run.sums) {
       DR_UNROLL
       for (int i = 0; i < kT; i++)
         DR_UNROLL
         for (int j = 0; j < kT; j++)
-          if (inside(i, j)) total[i][j] = store.so_far(batch_c, m0 + row(i), n0 + column(j));
+          if (inside(i, j)) total[i * kT + j] = store.so_far(batch_c, m0 + row(i), n0 + column(j));
     }
   }
   Fetch<kTile> next_a, next_b;
@@ -250,7 +281,7 @@ DR_KERNEL void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) 
       for (int i = 0; i < kT; i++)
         DR_UNROLL
         for (int j = 0; j < kT; j++) {
-          total[i][j] = total[i][j] + sum[i][j];
+          total[i * kT + j] = total[i * kT + j] + sum[i][j];
           sum[i][j] = 0;
         }
     }
@@ -262,8 +293,8 @@ DR_KERNEL void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) 
     for (int j = 0; j < kT; j++) {
       if (!inside(i, j)) continue;
       const int64_t m = m0 + row(i), n = n0 + column(j);
-      if (run.sums) run.sums[(problem * s.m + m) * s.n + n] = total[i][j];
-      else store(batch_c, m, n, total[i][j]);
+      if (run.sums) run.sums[(problem * s.m + m) * s.n + n] = total[i * kT + j];
+      else store(batch_c, m, n, total[i * kT + j]);
     }
 }
 
