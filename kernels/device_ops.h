@@ -13,6 +13,7 @@ inline constexpr bool has_device_kernels = false;
 
 DR_ON_DEVICES(AdaLN)
 DR_ON_DEVICES(AdaLNLinear)
+DR_ON_DEVICES(AdaLNMlp)
 DR_ON_DEVICES(Add)
 DR_ON_DEVICES(BlockGru)
 DR_ON_DEVICES(BlockLinear)

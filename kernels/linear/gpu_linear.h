@@ -26,11 +26,12 @@ inline void add_bias(StoreMatrix& c, const View& bias) { c.bias = bias.data, c.b
 // y = x weight^T + bias, which may be absent.
 void linear_product(const Context&, const View& x, const View& weight, const View& bias, const View& y, size_t scratch = 0);
 
-// Column sums of a leaf's rows: chunks of 512, a chain of additions inside.
-void leaf_column_sums(const Context&, const View& dy, const View& sums, size_t scratch = 0);
+// Column sums of a leaf's rows: chunks of 512, a chain of additions inside. goes_on: what is there are the sums of whole
+// chunks of the one leaf's rows before these.
+void leaf_column_sums(const Context&, const View& dy, const View& sums, size_t scratch = 0, bool goes_on = false);
 
-// Gradients from dy, the gradient of x weight^T + bias. Absent ones are left out.
+// Gradients from dy, the gradient of x weight^T + bias. Absent ones are left out. goes_on: as above, for dweight and dbias.
 void linear_gradients(const Context&, const View& dy, const View& x, const View& weight, const View& dx, const View& dweight,
-                      const View& dbias, size_t scratch = 0);
+                      const View& dbias, size_t scratch = 0, bool goes_on = false);
 
 }  // namespace dr::DR_BACKEND

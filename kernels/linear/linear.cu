@@ -12,6 +12,18 @@ struct AddElement {
   DR_DEVICE void operator()(int64_t r, int64_t c, float (&sums)[1]) const { sums[0] = sums[0] + load1(x.row(r) + c); }
 };
 
+// Adds the sums of more chunks.
+struct GoOn {
+  const float* of_chunks;
+  int64_t chunks, cols;
+  float* total;
+  DR_DEVICE void operator()(int64_t c) const {
+    float sum = total[c];
+    for (int64_t i = 0; i < chunks; i++) sum = sum + of_chunks[i * cols + c];
+    total[c] = sum;
+  }
+};
+
 }  // namespace
 
 void linear_product(const Context& ctx, const View& x, const View& weight, const View& bias, const View& y, size_t scratch) {
@@ -21,18 +33,26 @@ void linear_product(const Context& ctx, const View& x, const View& weight, const
            gemm_scratch(ctx, scratch));
 }
 
-void leaf_column_sums(const Context& ctx, const View& dy, const View& sums, size_t scratch) {
+void leaf_column_sums(const Context& ctx, const View& dy, const View& sums, size_t scratch, bool goes_on) {
   if (!sums) return;
   const FlatRows rows = flat_rows(dy, "linear");
-  const View list[] = {sums};
+  const RowGroups groups(ctx.leaves, rows.count, sums.size(1));
   with_float_type(dy.dtype, [&]<class T>(T*) {
-    column_sums(ctx, RowGroups(ctx.leaves, rows.count, sums.size(1)), list,
-                AddElement<T>{{static_cast<const T*>(dy.data), rows.stride}}, scratch);
+    const AddElement<T> add{{static_cast<const T*>(dy.data), rows.stride}};
+    const View list[] = {sums};
+    if (!goes_on) return column_sums(ctx, groups, list, add, scratch);
+    const int64_t cols = groups.cols, chunks = groups.chunks();
+    float* const of_chunks = ctx.scratch_as<float>(size_t(chunks * cols), scratch);
+    if (cols == 0) return;
+    launch<column_chunks<1, AddElement<T>>>(ctx, {.grid = {blocks_for(cols, kBlock), 1, unsigned(chunks)}, .threads = kBlock},
+                                            groups.rows, cols, chunks, add, ColumnGrads<1>{{of_chunks}, {cols}},
+                                            of_chunks + cols);
+    for_each(ctx, cols, GoOn{of_chunks, chunks, cols, sums.as<float>()});
   });
 }
 
 void linear_gradients(const Context& ctx, const View& dy, const View& x, const View& weight, const View& dx,
-                      const View& dweight, const View& dbias, size_t scratch) {
+                      const View& dweight, const View& dbias, size_t scratch, bool goes_on) {
   const FlatRows xr = flat_rows(x, "linear");
   const int64_t n = weight.size(0), k = weight.size(1), rows = xr.count / ctx.leaves;
   CHECK(rows * ctx.leaves == xr.count, "linear: {} rows do not divide into {} leaves", xr.count, ctx.leaves);
@@ -41,9 +61,11 @@ void linear_gradients(const Context& ctx, const View& dy, const View& x, const V
   if (dweight) {
     Operand d = row_operand(dy, true), rows_of_x = row_operand(x);
     for (Operand* o : {&d, &rows_of_x}) o->batch.sizes[3] = ctx.leaves, o->batch.strides[3] = rows * o->ld;
-    multiply(ctx, ctx.leaves, n, k, rows, d, rows_of_x, store_matrix(dweight), gemm_scratch(ctx, scratch));
+    StoreMatrix store = store_matrix(dweight);
+    store.goes_on = goes_on;
+    multiply(ctx, ctx.leaves, n, k, rows, d, rows_of_x, store, gemm_scratch(ctx, scratch));
   }
-  leaf_column_sums(ctx, dy, dbias, scratch);
+  leaf_column_sums(ctx, dy, dbias, scratch, goes_on);
 }
 
 }  // namespace DR_BACKEND

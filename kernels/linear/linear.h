@@ -56,7 +56,7 @@ inline Sizes linear_sizes(const View& x, const View& weight, const View& bias, s
 inline size_t linear_device_scratch(int64_t rows, const View& weight) {
   const int64_t n = weight.size(0), k = weight.size(1);
   return std::max({gemm_scratch_bytes(rows * n, k), gemm_scratch_bytes(rows * k, n), gemm_scratch_bytes(n * k, rows),
-                   RowGroups(1, rows, n).scratch_bytes(1)});
+                   size_t(RowGroups(1, rows, n).chunks() * n) * sizeof(float)});
 }
 
 struct Linear {
