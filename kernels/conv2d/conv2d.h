@@ -28,6 +28,7 @@
 #include <cmath>
 
 #include "kernels/core/chain_depth.h"
+#include "kernels/core/gemm_scratch.h"
 #include "kernels/core/op.h"
 
 namespace dr {
@@ -101,6 +102,18 @@ struct Conv2d {
       floats = std::max(floats, chunks * (in.weight.size(1) * in.weight.size(2) + 1) * ((y[3] + 15) / 16 * 16));
     }
     return size_t(floats) * sizeof(float);
+  }
+  // Fewer channels than this in each of several groups are no work for a GEMM (gpu_thin.h).
+  static constexpr int64_t kThin = 16;
+  // Sums of chunks of the GEMMs and of dbias. Thin groups: all weights anew, and the sums of each chunk of dweight.
+  size_t device_scratch_bytes(const In& in) const {
+    const Sizes y = infer(in)[0].sizes, k = in.weight.sizes;
+    const int64_t places = y[0] * y[1] * y[2], weights = k.count(), taps = k[1] * k[2];
+    const int64_t chunks = places / RowGroups::kChunk + std::max<int64_t>(1, y[0]);  // at most, for any leaves
+    size_t bytes = std::max({gemm_scratch_bytes(y.count(), taps * k[3]), gemm_scratch_bytes(in.x.count(), taps * (k[0] / groups)),
+                             gemm_scratch_bytes(weights, places), size_t(chunks * y[3]) * sizeof(float)});
+    if (groups > 1) bytes = std::max(bytes, size_t(k[0] / groups < kThin ? chunks * weights : weights) * sizeof(float));
+    return bytes;
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
