@@ -205,6 +205,10 @@ struct Conv2d {
     add(Conv2d{{2, 3}, {1, 2, 3, 4}, {2, 4}, 2}, Shape{1, 7, 151, 6, 8, 3, 3}, 1, b16, b16);
     add(same(3), Shape{1, 2, 300, 70, 2, 3, 3}, 1);  // several blocks and chunks
     add(same(3), Shape{1, 2, 300, 2, 70, 3, 3}, 1);
+    add(same(3, 1, 2), Shape{2, 3, 4, 34, 38, 3, 3}, 2, b16);  // groups of many channels,
+    add(same(1, 1, 2), Shape{2, 3, 5, 34, 36, 1, 1}, 2);
+    add(same(3, 1, 2), Shape{1, 2, 3, 120, 4, 3, 3}, 1);  // of few and many: two chunks forward, and in dx
+    add(same(3, 1, 2), Shape{1, 2, 3, 4, 120, 3, 3}, 1);
     for (int64_t s : {1, 5, 7, 31, 33}) add(same(3), Shape{1, s > 9 ? 2 : s, s > 9 ? 3 : s, s, s, 3, 3}, 1);
     add(same(3), Shape{0, 5, 7, 3, 4, 3, 3}, 1);
     list.back().gradient = false;  // all zero
