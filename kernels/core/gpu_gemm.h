@@ -5,9 +5,9 @@
 //
 // Chunks of 512 along K; inside a chunk an fma chain from +0 in ascending k; chunk sums are added in ascending order; K == 0
 // gives +0. An operand is a struct whose call operator gives an element in f32: a matrix in memory (Operand), the patches of
-// an image, a product that is never stored. Where its `batch` is an object that can be called, that is called once, with the
-// number of the problem, and its result given with each element in place of the number. `store` takes each element of the
-// product once, likewise.
+// an image, a product that is never stored. Where its `batch` can be called, that is called once, with the number of the
+// problem, and its result given with each element in place of the number. `store` takes each element of the product once,
+// likewise.
 //
 // A block of 256 threads makes a tile of C through shared memory, kDepth steps of K at a time; the next step's operands are
 // read while the sums of this one are taken. A thread keeps kT x kT sums: of a chunk, and of the chunks before it. A product
@@ -193,13 +193,13 @@ struct ChunkRun {
   int64_t first = 0;
 };
 
-template <class Store>
-DR_DEVICE bool goes_on(const Store& store) {
-  if constexpr (requires { store.goes_on; }) return store.goes_on;
-  else return false;
+// A problem's own m, n and k, no larger than the shape's: what of(batch) says where Shape, derived from GemmShape, has it.
+template <class Shape>
+DR_DEVICE GemmShape shape_of(const Shape& shape, int64_t batch) {
+  if constexpr (requires { shape.of(batch); }) return shape.of(batch);
+  else return shape;
 }
 
-// Shape is GemmShape, or derived from it with of(batch): a problem's own m, n and k, no larger than the shape's.
 template <int kT, class Shape, class A, class B, class Store>
 DR_KERNEL DR_THREADS(kThreads) void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) {
   constexpr int kSide = 16, kTile = kSide * kT;  // 16 x 16 threads
@@ -208,13 +208,10 @@ DR_KERNEL DR_THREADS(kThreads) void gemm_canonical(Shape shape, ChunkRun run, A 
   const int64_t tiles_m = (shape.m + kTile - 1) / kTile, tiles_n = (shape.n + kTile - 1) / kTile;
   const int64_t tile = int64_t(block_index().x) % (tiles_m * tiles_n), problem = int64_t(block_index().x) / (tiles_m * tiles_n);
   const int64_t batch = run.sums ? problem % shape.batch : problem;
-  const GemmShape s = [&]() -> GemmShape {
-    if constexpr (requires { shape.of(batch); }) return shape.of(batch);
-    else return shape;
-  }();
+  const GemmShape s = shape_of(shape, batch);
   const int64_t m0 = tile / tiles_n * kTile, n0 = tile % tiles_n * kTile;
-  if (m0 >= s.m || n0 >= s.n) return;
   const int64_t k_begin = run.sums ? (run.first + problem / shape.batch) * RowGroups::kChunk : 0;
+  if (m0 >= s.m || n0 >= s.n || (k_begin > 0 && k_begin >= s.k)) return;
   const int64_t k_end = run.sums && k_begin + RowGroups::kChunk < s.k ? k_begin + RowGroups::kChunk : s.k;
   const int tm = thread_index() / kSide, tn = thread_index() % kSide;
   const auto batch_a = first_of(a, batch);
@@ -293,28 +290,35 @@ DR_KERNEL DR_THREADS(kThreads) void gemm_canonical(Shape shape, ChunkRun run, A 
     for (int j = 0; j < kT; j++) {
       if (!inside(i, j)) continue;
       const int64_t m = m0 + row(i), n = n0 + column(j);
-      if (run.sums) run.sums[(problem * s.m + m) * s.n + n] = total[i * kT + j];
+      if (run.sums) run.sums[(problem * shape.m + m) * shape.n + n] = total[i * kT + j];
       else store(batch_c, m, n, total[i * kT + j]);
     }
 }
 
-// Adds the sums of a wave of chunks to those of the waves before, which lie in `total`, and stores the last wave's.
-template <class Store>
+// Adds the sums of chunks first, first + 1, ... to those of the chunks before, which lie in `total`; stores the last ones'.
+template <class Shape, class Store>
 struct AddChunks {
-  GemmShape s;
+  Shape shape;
   const float* sums;
-  int64_t chunks;
-  bool first, last;
+  int64_t first, chunks;
+  bool last;
   float* total;
   Store store;
 
   DR_DEVICE void operator()(int64_t i) const {
-    const int64_t n = i % s.n, m = i / s.n % s.m, count = s.batch * s.m * s.n;
-    const auto batch = first_of(store, i / s.n / s.m);
-    float sum = sums[i];
-    if (!first) sum = total[i] + sum;
-    else if constexpr (requires { store.goes_on; }) sum = store.goes_on ? store.so_far(batch, m, n) + sum : sum;
-    for (int64_t c = 1; c < chunks; c++) sum = sum + sums[c * count + i];
+    const int64_t n = i % shape.n, m = i / shape.n % shape.m, problem = i / shape.n / shape.m;
+    const GemmShape s = shape_of(shape, problem);
+    if (m >= s.m || n >= s.n) return;
+    const auto batch = first_of(store, problem);
+    const int64_t there = (s.k + RowGroups::kChunk - 1) / RowGroups::kChunk - first;  // chunks of this problem
+    float sum = first > 0 ? total[i] : 0;
+    bool any = first > 0;
+    if constexpr (requires { store.goes_on; })
+      if (store.goes_on && !any) sum = store.so_far(batch, m, n), any = true;
+    for (int64_t c = 0; c < chunks && c < there; c++, any = true) {
+      const float v = sums[c * shape.batch * shape.m * shape.n + i];
+      sum = any ? sum + v : v;
+    }
     if (last) store(batch, m, n, sum);
     else total[i] = sum;
   }
@@ -346,7 +350,7 @@ void gemm_in_waves(const Context& ctx, const Shape& s, const A& a, const B& b, c
     for (int64_t first = 0; first < chunks; first += each) {
       const int64_t n = std::min(each, chunks - first);
       start(n, {scratch.data, first});
-      for_each(ctx, count, AddChunks<Store>{s, scratch.data, n, first == 0, first + n == chunks, total, store});
+      for_each(ctx, count, AddChunks<Shape, Store>{s, scratch.data, first, n, first + n == chunks, total, store});
     }
   };
   // The largest tile that is not half empty and of which there are enough.
