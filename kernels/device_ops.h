@@ -26,6 +26,8 @@ DR_ON_DEVICES(Linear)
 DR_ON_DEVICES(LinearGatedResidual)
 DR_ON_DEVICES(LinearGelu)
 DR_ON_DEVICES(MatMul)
+DR_ON_DEVICES(QkNormRotary)
+DR_ON_DEVICES(QkvAttention)
 
 #undef DR_ON_DEVICES
 

@@ -1,4 +1,5 @@
 #include "kernels/adaln_mlp/adaln_mlp.h"
+#include "kernels/gelu/gelu.h"
 
 #include "kernels/adaln/gpu_modulation.h"
 #include "kernels/core/gpu_strided.h"

@@ -130,7 +130,7 @@ void Attention::forward<kBackend>(Context& ctx, const In& in, const Out& out) co
   const GemmScratch scratch = gemm_scratch(ctx, room.bytes());
   for_each_wave(in.q, mask, room, [&](const Problems<Keys>& p, int64_t heads) {
     score_product(ctx, p, heads, width, keys, HeadTensor(in.q), HeadTensor(in.k), scale_for(width), scores, room.ld);
-    for_rows(ctx, heads * length, SoftmaxRow<Keys>{scores, room.ld, p, out.max.as<float>(), den});
+    for_rows(ctx, heads * length, SoftmaxScores<Keys>{scores, room.ld, p, out.max.as<float>(), den});
     chain_over_keys(ctx, p, heads, width, keys, scores, room.ld, den, HeadTensor(in.v), 1, HeadTensor(out.y), scratch);
   });
 }

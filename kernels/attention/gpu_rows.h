@@ -213,7 +213,7 @@ void chain_over_keys(const Context& ctx, const Problems<Keys>& p, int64_t items,
 
 // The largest element: +0 where that is a zero, NaN if any is, -inf for none.
 template <class F>
-DR_DEVICE float row_max(int count, F&& at) {
+DR_DEVICE float largest_score(int count, F&& at) {
   float best = -__builtin_inff();
   bool nan = false;
   for (int i = lane_index(); i < count; i += kGroup) {
@@ -230,7 +230,7 @@ DR_DEVICE float row_max(int count, F&& at) {
 
 // s becomes exp(s - max); max, unless it is null, and den are written.
 template <class Keys>
-struct SoftmaxRow {
+struct SoftmaxScores {
   float* scores;
   int64_t ld;
   Problems<Keys> problems;
@@ -239,7 +239,7 @@ struct SoftmaxRow {
     const int64_t frame = r / problems.keys.tokens;
     const int count = problems.keys.seen(int(frame % problems.keys.frames)).count;
     float* const s = scores + r * ld;
-    const float m = row_max(count, [&](int i) { return s[i]; });
+    const float m = largest_score(count, [&](int i) { return s[i]; });
     const float sum = row_reduce(count, [&](float& acc, int64_t i) {
       const float e = exp(s[i] - m);
       s[i] = e;

@@ -69,7 +69,7 @@ void AttentionDecode::forward<kBackend>(Context& ctx, const In& in, const Out& o
     const int64_t n = std::min(room.wave, items - first);
     const Problems<CachedKeys> problems{{order, Divisor(tokens), int(tokens)}, heads, first};
     score_product(ctx, problems, n, width, most * tokens, HeadTensor(in.q), HeadTensor(in.k), scale_for(width), scores, room.ld);
-    for_rows(ctx, n * tokens, SoftmaxRow<CachedKeys>{scores, room.ld, problems, nullptr, den});
+    for_rows(ctx, n * tokens, SoftmaxScores<CachedKeys>{scores, room.ld, problems, nullptr, den});
     chain_over_keys(ctx, problems, n, width, most * tokens, scores, room.ld, den, HeadTensor(in.v), 1, HeadTensor(out.y),
                     gemm_scratch(ctx, used));
   }

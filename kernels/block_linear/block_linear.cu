@@ -1,5 +1,7 @@
-#include "kernels/block_linear/gpu_block_linear.h"
+#include "kernels/block_linear/block_linear.h"
+#include "kernels/linear/linear.h"
 
+#include "kernels/block_linear/gpu_block_linear.h"
 #include "kernels/linear/gpu_linear.h"
 
 namespace dr {

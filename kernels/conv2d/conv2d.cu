@@ -1,6 +1,8 @@
+#include "kernels/conv2d/geometry.h"
+#include "kernels/linear/linear.h"
+
 #include "kernels/conv2d/gpu_thin.h"
 #include "kernels/conv2d/gpu_windows.h"
-
 #include "kernels/linear/gpu_linear.h"
 
 namespace dr {

@@ -36,18 +36,20 @@ void linear_product(const Context& ctx, const View& x, const View& weight, const
 void leaf_column_sums(const Context& ctx, const View& dy, const View& sums, size_t scratch, bool goes_on) {
   if (!sums) return;
   const FlatRows rows = flat_rows(dy, "linear");
-  const RowGroups groups(ctx.leaves, rows.count, sums.size(1));
+  const int64_t cols = sums.size(1);
   with_float_type(dy.dtype, [&]<class T>(T*) {
-    const AddElement<T> add{{static_cast<const T*>(dy.data), rows.stride}};
-    const View list[] = {sums};
-    if (!goes_on) return column_sums(ctx, groups, list, add, scratch);
-    const int64_t cols = groups.cols, chunks = groups.chunks();
-    float* const of_chunks = ctx.scratch_as<float>(size_t(chunks * cols), scratch);
-    if (cols == 0) return;
-    launch<column_chunks<1, AddElement<T>>>(ctx, {.grid = {blocks_for(cols, kBlock), 1, unsigned(chunks)}, .threads = kBlock},
-                                            groups.rows, cols, chunks, add, ColumnGrads<1>{{of_chunks}, {cols}},
-                                            of_chunks + cols);
-    for_each(ctx, cols, GoOn{of_chunks, chunks, cols, sums.as<float>()});
+    const auto add = [&](int64_t groups, int64_t first, int64_t count, const View& to, size_t rest) {
+      const View list[] = {to};
+      column_sums(ctx, RowGroups(groups, count, cols), list,
+                  AddElement<T>{{static_cast<const T*>(dy.data) + first * rows.stride, rows.stride}}, rest);
+    };
+    if (!goes_on) return add(ctx.leaves, 0, rows.count, sums, scratch);
+    const int64_t whole = rows.count / kChainChunk, chunks = (rows.count + kChainChunk - 1) / kChainChunk;
+    const View of_chunks(ctx.scratch_as<float>(size_t(chunks * cols), scratch), DType::f32, {chunks, cols});
+    add(whole, 0, whole * kChainChunk, of_chunks, scratch + of_chunks.bytes());
+    if (chunks > whole)
+      add(1, whole * kChainChunk, rows.count - whole * kChainChunk, of_chunks.slice(0, whole, 1), scratch + of_chunks.bytes());
+    for_each(ctx, cols, GoOn{of_chunks.as<float>(), chunks, cols, sums.as<float>()});
   });
 }
 

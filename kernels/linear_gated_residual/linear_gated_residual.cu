@@ -1,3 +1,5 @@
+#include "kernels/linear_gated_residual/linear_gated_residual.h"
+
 #include "kernels/core/gpu_rows.h"
 #include "kernels/core/gpu_strided.h"
 
