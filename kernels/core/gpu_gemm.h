@@ -151,7 +151,9 @@ struct Totals<kCount, true> {
 template <int kTile>
 struct Tiles {
   // k rows of kTile values; four more, so that a column written by one group does not fall into one bank.
-  float a[kDepth][kTile + 4], b[kDepth][kTile + 4];
+  struct Step {
+    float a[kDepth][kTile + 4], b[kDepth][kTile + 4];
+  } steps[2];  // the one of which sums are taken, the one that is written
   [[no_unique_address]] typename Totals<(kTile / 16) * (kTile / 16)>::Shared totals;
 };
 
@@ -201,7 +203,7 @@ DR_DEVICE GemmShape shape_of(const Shape& shape, int64_t batch) {
 }
 
 template <int kT, class Shape, class A, class B, class Store>
-DR_KERNEL DR_THREADS(kThreads) void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) {
+DR_KERNEL DR_THREADS(kThreads, (kT == 8 ? 1 : 8 / kT)) void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) {
   constexpr int kSide = 16, kTile = kSide * kT;  // 16 x 16 threads
   static_assert(kSide * kSide == kThreads);
   auto& shared = shared_memory<Tiles<kTile>>();
@@ -243,23 +245,28 @@ DR_KERNEL DR_THREADS(kThreads) void gemm_canonical(Shape shape, ChunkRun run, A 
     }
   }
   Fetch<kTile> next_a, next_b;
-  next_a.load(s.a_along_k, m0, s.m, k_begin, k_end - k_begin, get_a);
-  next_b.load(s.b_along_k, n0, s.n, k_begin, k_end - k_begin, get_b);
-  for (int64_t k0 = k_begin; k0 < k_end; k0 += kDepth) {
-    next_a.put(s.a_along_k, shared.a);
-    next_b.put(s.b_along_k, shared.b);
-    block_sync();  // the step's operands are there
+  const auto load = [&](int64_t k0) {
+    next_a.load(s.a_along_k, m0, s.m, k0, k_end - k0, get_a);
+    next_b.load(s.b_along_k, n0, s.n, k0, k_end - k0, get_b);
+  };
+  const auto put = [&](auto& to) {
+    next_a.put(s.a_along_k, to.a);
+    next_b.put(s.b_along_k, to.b);
+  };
+  load(k_begin);
+  put(shared.steps[0]);
+  block_sync();  // the first step's operands are there
+  int at = 0;
+  for (int64_t k0 = k_begin; k0 < k_end; k0 += kDepth, at ^= 1) {
     const int64_t left = k_end - k0;
-    if (left > kDepth) {
-      next_a.load(s.a_along_k, m0, s.m, k0 + kDepth, left - kDepth, get_a);
-      next_b.load(s.b_along_k, n0, s.n, k0 + kDepth, left - kDepth, get_b);
-    }
+    if (left > kDepth) load(k0 + kDepth);
+    const auto& operands = shared.steps[at];
     const auto step = [&](int k) {
       Side x[kT / kV], y[kT / kV];
       DR_UNROLL
       for (int i = 0; i < kT; i += kV) {
-        x[i / kV] = load_vector<Side>(&shared.a[k][row(i)]);
-        y[i / kV] = load_vector<Side>(&shared.b[k][column(i)]);
+        x[i / kV] = load_vector<Side>(&operands.a[k][row(i)]);
+        y[i / kV] = load_vector<Side>(&operands.b[k][column(i)]);
       }
       DR_UNROLL
       for (int i = 0; i < kT; i++)
@@ -282,7 +289,9 @@ DR_KERNEL DR_THREADS(kThreads) void gemm_canonical(Shape shape, ChunkRun run, A 
           sum[i][j] = 0;
         }
     }
-    block_sync();  // all have read the step's operands
+    if (left <= kDepth) break;
+    put(shared.steps[at ^ 1]);
+    block_sync();  // the next step's operands are there, and all have read this one's
   }
   DR_UNROLL
   for (int i = 0; i < kT; i++)
