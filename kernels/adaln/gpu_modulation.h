@@ -23,8 +23,8 @@ struct NormAgain {
   }
 };
 // y, of f32, again from the saved statistics.
-inline void norm_again(const Context& ctx, const View& x, const View& mean, const View& rstd, const ModulationRows& gain,
-                       const ModulationRows& shift, const View& y) {
+inline void norm_again(const Context& ctx, const View& x, const View& mean, const View& rstd,
+                       const ModulationRows& gain, const ModulationRows& shift, const View& y) {
   with_float_type(x.dtype, [&]<class T>(T*) {
     map_rows(ctx, x.size(0), x.size(1), rows_of<float>(y),
              NormAgain{mean ? mean.as<float>() : nullptr, rstd.as<float>(), gain, shift}, rows_of<const T>(x));

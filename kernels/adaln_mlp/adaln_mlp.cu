@@ -17,7 +17,8 @@ constexpr int64_t kPieceRows = 2 * kChainChunk;  // small tests go through sever
 #else
 constexpr int64_t kPieceRows = Buffers::kRows;
 #endif
-static_assert(Buffers::kRows % kPieceRows == 0 && kPieceRows % kChainChunk == 0, "a piece is whole chunks of the chains over rows");
+static_assert(Buffers::kRows % kPieceRows == 0 && kPieceRows % kChainChunk == 0,
+              "a piece is whole chunks of the chains over rows");
 
 View slice(const View& v, int64_t begin, int64_t n) { return v ? v.slice(0, begin, n) : v; }
 
@@ -52,7 +53,8 @@ void AdaLNMlp::forward<kBackend>(Context& ctx, const In& in, const Out& out) con
   const Work work = work_of(ctx, in);
   const View n(work.buffers.n, DType::f32, in.x.sizes);
   with_float_type(in.x.dtype, [&]<class T>(T*) {
-    norm_forward<T, float>(ctx, in.x, eps, gain_of(in.scale, frame_rows), shift_of(in.shift, frame_rows), n, out.mean, out.rstd);
+    norm_forward<T, float>(ctx, in.x, eps, gain_of(in.scale, frame_rows), shift_of(in.shift, frame_rows), n, out.mean,
+                           out.rstd);
   });
   for (int64_t first = 0; first < rows; first += kPieceRows) {
     const int64_t count = std::min(kPieceRows, rows - first);
@@ -94,7 +96,8 @@ void AdaLNMlp::backward<kBackend>(Context& ctx, const In& in, const Out& saved, 
     const auto of_leaves = [&](const View& v) { return slice(v, leaf, leaves); };
     if (!saved.pre) linear_product(part, rows_of_n, in.up, in.up_bias, pre);
     linear_gradients(part, rows_of_dh, a, in.down, dpre, {}, {});  // da, for now
-    map_rows(part, count, units, rows_of<float>(dpre), GeluBack{}, rows_of<const float>(pre), rows_of<const float>(dpre));
+    map_rows(part, count, units, rows_of<float>(dpre), GeluBack{}, rows_of<const float>(pre),
+             rows_of<const float>(dpre));
     if (grad.down) gelu_rows(part, pre, a);
     linear_gradients(part, rows_of_dh, a, in.down, {}, of_leaves(grad.down), of_leaves(grad.down_bias), 0, goes_on);
     linear_gradients(part, dpre, rows_of_n, in.up, {}, of_leaves(grad.up), of_leaves(grad.up_bias), 0, goes_on);

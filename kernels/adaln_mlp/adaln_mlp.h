@@ -163,7 +163,7 @@ struct AdaLNMlp {
                         {.t = DType::bf16, .w = DType::bf16, .bias = false, .pad = 3, .keep_pre = false}));
     list.push_back(make(2, 1, 600, 5, 2, {}));            // two chunks of channels
     list.push_back(make(4, 300, 5, 6, 2, {}));            // pieces end inside frames; leaves of two chunks
-    list.push_back(make(2, 780, 3, 5, 1, {.norm = Norm::rms}));  // frames of two chunks, not at a piece's start; long pieces
+    list.push_back(make(2, 780, 3, 5, 1, {.norm = Norm::rms}));  // frames of two chunks, neither at a piece's start
     list.push_back(make(0, 1, 5, 7, 1, {}));
     list.back().gradient = false;
     list.push_back(Case<AdaLNMlp>({}, {.name = "adversarial",

@@ -61,7 +61,8 @@ struct WeightsOfKeys : QueriesOf {
   }
   DR_DEVICE float operator()(const First& first, int64_t m, int64_t k) const {
     const Query q = query(first.seen_by, k);
-    return data[problems.row(first.problem.in_wave, q.frame, q.row) * ld + problems.keys.number(q.frame, first.problem.frame) + m];
+    const int64_t row = problems.row(first.problem.in_wave, q.frame, q.row);
+    return data[row * ld + problems.keys.number(q.frame, first.problem.frame) + m];
   }
 };
 // q or dy, (query number, d).
@@ -143,7 +144,8 @@ void Attention::backward<kBackend>(Context& ctx, const In& in, const Out& saved,
   const int64_t length = in.q.size(1), width = in.q.size(3), keys = head_shape(mask, length, width).keys;
   const float factor = scale_for(width);
   float* const p = ctx.scratch_as<float>(size_t(room.floats(room.wave)));
-  float *const ds = grad.q || grad.k ? p + room.wave * room.matrix : nullptr, *const dq = p + 2 * room.wave * room.matrix;
+  float* const ds = grad.q || grad.k ? p + room.wave * room.matrix : nullptr;
+  float* const dq = p + 2 * room.wave * room.matrix;
   const GemmScratch scratch = gemm_scratch(ctx, room.bytes());
   const HeadTensor q(in.q), k(in.k), v(in.v), d(dy.y);
   for_each_wave(in.q, mask, room, [&](const Problems<Keys>& problems, int64_t heads) {

@@ -4,8 +4,8 @@
 // products: scores, and chains over keys, with as many keys as that frame sees. Scores lie in scratch between the two,
 // (head of the wave, row, key number), for a wave of heads at a time. Last include of a `.cu`, as gpu.h.
 //
-// Keys says which those are: keys.frames, the frames of queries; keys.tokens, the queries of one; keys.seen(frame), an object
-// with their `count`; keys.place(seen, n), where key number n lies.
+// Keys says which those are: keys.frames, the frames of queries; keys.tokens, the queries of one; keys.seen(frame), an
+// object with their `count`; keys.place(seen, n), where key number n lies.
 
 #include "kernels/attention/layout.h"
 
@@ -21,11 +21,11 @@ struct MaskedKeys {
   int frames, tokens, anchors, window, targets;
 
   MaskedKeys(const FrameMask& mask, int64_t length)
-      : frames(int(mask.frames(length))), tokens(int(mask.frame_tokens(length))), anchors(mask.anchors), window(mask.window),
-        targets(mask.targets) {}
+      : frames(int(mask.frames(length))), tokens(int(mask.frame_tokens(length))), anchors(mask.anchors),
+        window(mask.window), targets(mask.targets) {}
 
   struct Seen {
-    int first, past, past_at, self_at, count;  // keys of the first range; of the second, and its first token; the frame's own
+    int first, past, past_at, self_at, count;  // keys of the first range; of the second, and where; where its own lie
   };
   // The frame before whose past frame `frame`, no anchor, lies; and the first frame of that.
   DR_DEVICE int original(int frame) const { return frame >= frames - targets ? frame - targets : frame; }
@@ -102,7 +102,9 @@ struct Problems {
   }
   DR_DEVICE int64_t start(const HeadTensor& t, const Problem& p) const { return p.sample * t.sample + p.head * t.head; }
   // A row of scores.
-  DR_DEVICE int64_t row(int64_t in_wave, int frame, int64_t m) const { return (in_wave * keys.frames + frame) * keys.tokens + m; }
+  DR_DEVICE int64_t row(int64_t in_wave, int frame, int64_t m) const {
+    return (in_wave * keys.frames + frame) * keys.tokens + m;
+  }
 };
 
 // ---- operands ----
@@ -173,7 +175,9 @@ struct Scores {
     const float v = data[(first.row + m) * ld + n];
     return den ? v / den[first.den + m] : v;
   }
-  DR_DEVICE void operator()(const First& first, int64_t m, int64_t n, float v) const { data[(first.row + m) * ld + n] = scale * v; }
+  DR_DEVICE void operator()(const First& first, int64_t m, int64_t n, float v) const {
+    data[(first.row + m) * ld + n] = scale * v;
+  }
 };
 
 // ---- products ----
@@ -201,8 +205,8 @@ void score_product(const Context& ctx, const Problems<Keys>& p, int64_t items, i
 // out = scale * the chains of scores / den along the values of the keys.
 template <class Keys>
 void chain_over_keys(const Context& ctx, const Problems<Keys>& p, int64_t items, int64_t width, int64_t most_keys,
-                     float* scores, int64_t ld, const float* den, const HeadTensor& values, float scale, const HeadTensor& out,
-                     const GemmScratch& scratch) {
+                     float* scores, int64_t ld, const float* den, const HeadTensor& values, float scale,
+                     const HeadTensor& out, const GemmScratch& scratch) {
   FrameShape<Keys, true> shape{{.batch = items * p.keys.frames, .m = p.keys.tokens, .n = width, .k = most_keys,
                                 .a_along_k = true, .b_along_k = false}, p};
   gemm(ctx, shape, Scores<Keys>{scores, ld, p, 1, den}, SeenValues<Keys>{{values, p}},

@@ -81,11 +81,11 @@ struct BackwardBuffers {
         seen(reinterpret_cast<int32_t*>(c.take(s.frames))) {}
 };
 
-// Scratch of a device, which goes through the heads in waves: of as many heads as matrices of the scores of `rows` queries
-// each, and where asked for a gradient of queries in f32, fit into a fixed size, but of one head at least.
+// Scratch of a device, which goes through the heads in waves: of as many heads as matrices of the scores of `rows`
+// queries each, and where asked for a gradient of queries in f32, fit into a fixed size, but of one head at least.
 struct DeviceHeads {
   static constexpr int64_t kFloats = int64_t{1} << 25;  // 128 MB: a few large heads, or very many small ones
-  int64_t wave, ld, matrix, queries;                    // heads; floats of a row of scores, of a head's, of its queries'
+  int64_t wave, ld, matrix, queries;  // heads; floats of a row of scores, of a head's rows, of its queries
   int matrices;
 
   DeviceHeads(int64_t heads, int64_t rows, int64_t keys, int64_t width, int matrices_, bool with_queries)

@@ -68,10 +68,11 @@ void AttentionDecode::forward<kBackend>(Context& ctx, const In& in, const Out& o
   for (int64_t first = 0; first < items; first += room.wave) {
     const int64_t n = std::min(room.wave, items - first);
     const Problems<CachedKeys> problems{{order, Divisor(tokens), int(tokens)}, heads, first};
-    score_product(ctx, problems, n, width, most * tokens, HeadTensor(in.q), HeadTensor(in.k), scale_for(width), scores, room.ld);
+    score_product(ctx, problems, n, width, most * tokens, HeadTensor(in.q), HeadTensor(in.k), scale_for(width),
+                  scores, room.ld);
     for_rows(ctx, n * tokens, SoftmaxScores<CachedKeys>{scores, room.ld, problems, nullptr, den});
-    chain_over_keys(ctx, problems, n, width, most * tokens, scores, room.ld, den, HeadTensor(in.v), 1, HeadTensor(out.y),
-                    gemm_scratch(ctx, used));
+    chain_over_keys(ctx, problems, n, width, most * tokens, scores, room.ld, den, HeadTensor(in.v), 1,
+                    HeadTensor(out.y), gemm_scratch(ctx, used));
   }
 }
 

@@ -14,16 +14,19 @@ Operand block_rows(const View& x, int64_t leaf_rows, int64_t leaves, bool transp
           {{1, 1, leaves, x.size(1)}, {0, 0, leaf_rows * x.stride(0), x.stride(1)}}};
 }
 Operand block_weight(const View& weight, bool transposed) {
-  return {weight.data, weight.dtype == DType::bf16, transposed, weight.stride(1), {{1, 1, 1, weight.size(0)}, {0, 0, 0, weight.stride(0)}}};
+  return {weight.data, weight.dtype == DType::bf16, transposed, weight.stride(1),
+          {{1, 1, 1, weight.size(0)}, {0, 0, 0, weight.stride(0)}}};
 }
 // y (R,G,O), packed.
 StoreMatrix store_blocks(const View& y) {
-  return {y.data, y.dtype == DType::bf16, y.size(1) * y.size(2), {{{1, 1, 1, y.size(1)}, {0, 0, 0, y.size(2)}}, y.size(2)}};
+  return {y.data, y.dtype == DType::bf16, y.size(1) * y.size(2),
+          {{{1, 1, 1, y.size(1)}, {0, 0, 0, y.size(2)}}, y.size(2)}};
 }
 
 }  // namespace
 
-void block_product(const Context& ctx, const View& x, const View& weight, const View& bias, const View& y, size_t scratch) {
+void block_product(const Context& ctx, const View& x, const View& weight, const View& bias, const View& y,
+                   size_t scratch) {
   StoreMatrix store = store_blocks(y);
   add_bias(store, bias);
   multiply(ctx, weight.size(0), x.size(0), weight.size(1), weight.size(2), block_rows(x, 0, 1, false),
@@ -62,7 +65,8 @@ void BlockLinear::forward<kBackend>(Context& ctx, const In& in, const Out& out) 
 }
 
 template <>
-void BlockLinear::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy, const Grad& grad) const {
+void BlockLinear::backward<kBackend>(Context& ctx, const In& in, const Out&, const OutGrad& dy,
+                                     const Grad& grad) const {
   block_gradients(ctx, dy.y, in.x, in.weight, grad.x, grad.weight, grad.bias);
 }
 

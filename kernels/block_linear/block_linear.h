@@ -48,7 +48,8 @@ struct BlockLinear {
   // What the products need on a device.
   static size_t device_scratch(const View& x, const View& weight) {
     const int64_t rows = x.size(0), blocks = x.size(1), inputs = x.size(2), outputs = weight.size(1);
-    return std::max({gemm_scratch_bytes(rows * blocks * outputs, inputs), gemm_scratch_bytes(rows * blocks * inputs, outputs),
+    return std::max({gemm_scratch_bytes(rows * blocks * outputs, inputs),
+                     gemm_scratch_bytes(rows * blocks * inputs, outputs),
                      gemm_scratch_bytes(blocks * outputs * inputs, rows),
                      RowGroups(1, rows, blocks * outputs).scratch_bytes(1)});
   }

@@ -9,8 +9,8 @@ namespace dr {
 namespace DR_BACKEND {
 namespace {
 
-// The patches of an image as a matrix: A has a row for each place, B for each place of a leaf; a column for each tap and
-// channel of the problem's group. Problem l G + g is group g of leaf l.
+// The patches of an image as a matrix: A has a row for each place, B for each place of a leaf; a column for each tap
+// and channel of the problem's group. Problem l G + g is group g of leaf l.
 struct Patches {
   struct First {
     int64_t channel0;
@@ -88,7 +88,8 @@ Operand pixels_of(const View& image, int64_t groups, int64_t channels, int64_t l
           by_leaf_and_group(leaves, leaf_pixels * image.stride(2), groups, channels)};
 }
 StoreMatrix store_pixels(const View& image, int64_t groups, int64_t channels) {
-  return {image.data, image.dtype == DType::bf16, image.stride(2), {by_leaf_and_group(1, 0, groups, channels), channels}};
+  return {image.data, image.dtype == DType::bf16, image.stride(2),
+          {by_leaf_and_group(1, 0, groups, channels), channels}};
 }
 
 void input_gradient(const Context& ctx, const Conv2d& op, const View& weight, const View& dy, const View& dx) {
@@ -98,13 +99,14 @@ void input_gradient(const Context& ctx, const Conv2d& op, const View& weight, co
   Operand weights{weight.data, weight.dtype == DType::bf16, false, filter, {}};
   if (phases.h.size() == 1 && phases.w.size() == 1 && are_pixels(dy, phases.h[0], phases.w[0]) && evenly_spaced(dx)) {
     weights.batch = by_leaf_and_group(1, 0, op.groups, outputs * filter);
-    return multiply(ctx, op.groups, dx.count() / dx.size(3), channels, outputs, pixels_of(dy, op.groups, outputs), weights,
-                    store_pixels(dx, op.groups, channels), gemm_scratch(ctx));
+    return multiply(ctx, op.groups, dx.count() / dx.size(3), channels, outputs, pixels_of(dy, op.groups, outputs),
+                    weights, store_pixels(dx, op.groups, channels), gemm_scratch(ctx));
   }
   for (const AxisTaps& h : phases.h)
     for (const AxisTaps& w : phases.w) {
       const Windows windows(dy, h, w, outputs);
-      const StorePlaces store{{dx.data, dx.dtype == DType::bf16, 0, {}}, windows, dx.stride(0), dx.stride(1), dx.stride(2), {channels}};
+      const StorePlaces store{{dx.data, dx.dtype == DType::bf16, 0, {}}, windows, dx.stride(0), dx.stride(1),
+                              dx.stride(2), {channels}};
       const FiltersBack filters{weights, windows.h, windows.w, windows.channels, windows.taps_w, k[2], channels, filter,
                                 {outputs * filter}};
       const GemmShape shape{.batch = op.groups, .m = dx.size(0) * h.count * w.count, .n = channels,
@@ -124,10 +126,11 @@ void weight_gradient(const Context& ctx, const Conv2d& op, const View& x, const 
   const GemmShape shape{.batch = leaves * groups, .m = outputs, .n = h.taps() * w.taps() * channels, .k = rows,
                         .a_along_k = false, .b_along_k = false};
   if (are_pixels(x, h, w))
-    multiply(ctx, shape.batch, shape.m, shape.n, shape.k, dy_transposed, pixels_of(x, groups, channels, leaves, rows), store,
-             gemm_scratch(ctx));
+    multiply(ctx, shape.batch, shape.m, shape.n, shape.k, dy_transposed, pixels_of(x, groups, channels, leaves, rows),
+             store, gemm_scratch(ctx));
   else
-    gemm(ctx, shape, dy_transposed, PatchesAsB{{Windows(x, h, w, channels), {groups, channels, rows}}}, store, gemm_scratch(ctx));
+    gemm(ctx, shape, dy_transposed, PatchesAsB{{Windows(x, h, w, channels), {groups, channels, rows}}}, store,
+         gemm_scratch(ctx));
 }
 
 }  // namespace
@@ -150,8 +153,11 @@ void Conv2d::forward<kBackend>(Context& ctx, const In& in, const Out& out) const
   const GemmShape shape{.batch = groups, .m = y[0] * y[1] * y[2], .n = outputs, .k = columns,
                         .a_along_k = true, .b_along_k = true};
   if (are_pixels(in.x, h, w))
-    multiply(ctx, groups, shape.m, shape.n, shape.k, pixels_of(in.x, groups, channels), weight, store, gemm_scratch(ctx));
-  else gemm(ctx, shape, PatchesAsA{{Windows(in.x, h, w, channels), {groups, channels, 0}}}, weight, store, gemm_scratch(ctx));
+    multiply(ctx, groups, shape.m, shape.n, shape.k, pixels_of(in.x, groups, channels), weight, store,
+             gemm_scratch(ctx));
+  else
+    gemm(ctx, shape, PatchesAsA{{Windows(in.x, h, w, channels), {groups, channels, 0}}}, weight, store,
+         gemm_scratch(ctx));
 }
 
 template <>

@@ -92,8 +92,8 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  // The weights, transposed or in panels of whole vectors of outputs. Depthwise: all filters, then for each chunk of each
-  // leaf's positions their gradients and the bias's, by vectors of up to 16 channels.
+  // The weights, transposed or in panels of whole vectors of outputs. Depthwise: all filters, then for each chunk of
+  // each leaf's positions their gradients and the bias's, by vectors of up to 16 channels.
   size_t scratch_bytes(const In& in, int) const {
     const Sizes y = infer(in)[0].sizes;
     int64_t floats = in.weight.size(1) * in.weight.size(2) * in.weight.size(3) * ((y[3] + 15) / 16 * 16);
@@ -110,7 +110,8 @@ struct Conv2d {
     const Sizes y = infer(in)[0].sizes, k = in.weight.sizes;
     const int64_t places = y[0] * y[1] * y[2], weights = k.count(), taps = k[1] * k[2];
     const int64_t chunks = places / RowGroups::kChunk + std::max<int64_t>(1, y[0]);  // at most, for any leaves
-    size_t bytes = std::max({gemm_scratch_bytes(y.count(), taps * k[3]), gemm_scratch_bytes(in.x.count(), taps * (k[0] / groups)),
+    size_t bytes = std::max({gemm_scratch_bytes(y.count(), taps * k[3]),
+                             gemm_scratch_bytes(in.x.count(), taps * (k[0] / groups)),
                              gemm_scratch_bytes(weights, places), size_t(chunks * y[3]) * sizeof(float)});
     if (groups > 1) bytes = std::max(bytes, size_t(k[0] / groups < kThin ? chunks * weights : weights) * sizeof(float));
     return bytes;

@@ -1,7 +1,7 @@
 #pragma once
-// Convolution in many groups of few channels each, down to one filter a channel, and its gradients on a device. A tile of a
-// GEMM would be nearly empty, so a thread takes the chains of one channel by itself, with neighbouring channels beside it.
-// Last include of a `.cu`, as gpu.h.
+// Convolution in many groups of few channels each, down to one filter a channel, and its gradients on a device. A tile
+// of a GEMM would be nearly empty, so a thread takes the chains of one channel by itself, with neighbouring channels
+// beside it. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/conv2d/gpu_windows.h"
 
@@ -14,8 +14,8 @@ inline bool is_thin(int64_t groups, int64_t n) { return groups > 1 && n < Conv2d
 
 // ---- sums along windows: y, and dx ----
 
-// The weights in f32 as (tap, i, c), where c counts the channels of the result, of all groups, and i those of a group that
-// each is made from.
+// The weights in f32 as (tap, i, c), where c counts the channels of the result, of all groups, and i those of a group
+// that each is made from.
 struct PackedFilters {
   const float* data;
   int64_t inner, channels;  // sizes of i and c
@@ -26,7 +26,8 @@ struct PackFilter {
   bool back;
   float* to;
   DR_DEVICE void operator()(int64_t i) const {
-    const int64_t c = i % channels, inner = back ? outputs : inputs, j = i / channels % inner, tap = i / channels / inner;
+    const int64_t inner = back ? outputs : inputs;
+    const int64_t c = i % channels, j = i / channels % inner, tap = i / channels / inner;
     const int64_t o = back ? c / inputs * outputs + j : c, input = back ? c % inputs : j;
     to[i] = weight(0, o, tap * inputs + input);
   }
@@ -34,7 +35,8 @@ struct PackFilter {
 // `back`: for dx.
 inline PackedFilters pack_filters(const Context& ctx, const View& weight, int64_t groups, bool back) {
   const int64_t taps = weight.size(1) * weight.size(2), inputs = weight.size(3), outputs = weight.size(0) / groups;
-  const PackedFilters packed{ctx.scratch_as<float>(size_t(weight.count())), back ? outputs : inputs, back ? inputs * groups : weight.size(0)};
+  const PackedFilters packed{ctx.scratch_as<float>(size_t(weight.count())), back ? outputs : inputs,
+                             back ? inputs * groups : weight.size(0)};
   for_each(ctx, weight.count(),
            PackFilter{{weight.data, weight.dtype == DType::bf16, false, taps * inputs, {}}, taps, inputs, outputs,
                       packed.channels, back, ctx.scratch_as<float>(size_t(weight.count()))});
@@ -110,8 +112,9 @@ inline void window_sums(const Context& ctx, const View& image, const Phases& pha
         const int64_t threads = to.size(0) * h.count * blocks_w * filters.channels;
         CHECK(threads <= INT32_MAX, "conv2d: {} channels of blocks of places; accepted: up to {}", threads, INT32_MAX);
         for_each(ctx, threads,
-                 Sums{Windows(image, h, w, filters.inner), Divisor(filters.channels), Divisor(filters.channels / groups),
-                      Divisor(blocks_w), filters, int(kernel_width), store, to.stride(0), to.stride(1), to.stride(2)});
+                 Sums{Windows(image, h, w, filters.inner), Divisor(filters.channels),
+                      Divisor(filters.channels / groups), Divisor(blocks_w), filters,
+                      int(kernel_width), store, to.stride(0), to.stride(1), to.stride(2)});
       }
   });
 }
@@ -143,7 +146,8 @@ struct FilterChunk {
     for (int i = begin; i < end; i++, d += pixel) {
       const int y = windows.h.at(p.h, tap.h), x = windows.w.at(p.w, tap.w);
       const bool inside = unsigned(y) < unsigned(windows.height) && unsigned(x) < unsigned(windows.width);
-      const float v = inside ? load1(image + p.n * windows.stride_n + y * windows.stride_h + x * windows.stride_w) : 0.f;
+      const T* const pixel = image + p.n * windows.stride_n + y * windows.stride_h + x * windows.stride_w;
+      const float v = inside ? load1(pixel) : 0.f;
       sum = fma(v, load1(d), sum);
       if (++p.w == windows.w.count) {
         p.w = 0;
@@ -159,7 +163,8 @@ struct AddFilterChunks {
   float* dweight;
   int64_t leaf_stride;
   DR_DEVICE void operator()(int64_t i) const {
-    const int64_t o = i % outputs, column = i / outputs % columns, leaf = i / outputs / columns, filters = outputs * columns;
+    const int64_t o = i % outputs, column = i / outputs % columns, leaf = i / outputs / columns;
+    const int64_t filters = outputs * columns;
     const float* const first = sums + leaf * chunks * filters + column * outputs + o;
     float total = chunks > 0 ? first[0] : 0;
     for (int64_t chunk = 1; chunk < chunks; chunk++) total = total + first[chunk * filters];
@@ -172,7 +177,8 @@ inline void filter_sums(const Context& ctx, const View& image, const AxisTaps& h
                         const View& dy, int64_t pixel, const View& dweight) {
   const int64_t leaves = dweight.size(0), outputs = dweight.size(1), channels = dweight.size(4);
   const int64_t columns = h.taps() * w.taps() * channels, places = image.size(0) * h.count * w.count / leaves;
-  const int64_t chunks = (places + RowGroups::kChunk - 1) / RowGroups::kChunk, threads = leaves * chunks * columns * outputs;
+  const int64_t chunks = (places + RowGroups::kChunk - 1) / RowGroups::kChunk;
+  const int64_t threads = leaves * chunks * columns * outputs;
   CHECK(threads <= INT32_MAX, "conv2d: {} sums of positions; accepted: up to {}", threads, INT32_MAX);
   float* const sums = ctx.scratch_as<float>(size_t(threads));
   if (threads > 0)

@@ -13,8 +13,9 @@ struct AxisWalk {
   int count, taps, step, offset, offset_step, kernel, kernel_step, out_first, out_step;
 
   explicit AxisWalk(const AxisTaps& a)
-      : count(int(a.count)), taps(int(a.taps())), step(int(a.step)), offset(first(a.offset)), offset_step(spacing(a.offset)),
-        kernel(first(a.kernel)), kernel_step(spacing(a.kernel)), out_first(int(a.out_first)), out_step(int(a.out_step)) {}
+      : count(int(a.count)), taps(int(a.taps())), step(int(a.step)), offset(first(a.offset)),
+        offset_step(spacing(a.offset)), kernel(first(a.kernel)), kernel_step(spacing(a.kernel)),
+        out_first(int(a.out_first)), out_step(int(a.out_step)) {}
   DR_DEVICE int at(int place, int tap) const { return place * step + offset + tap * offset_step; }
   DR_DEVICE int kernel_at(int tap) const { return kernel + tap * kernel_step; }
   DR_DEVICE int out(int place) const { return out_first + place * out_step; }

@@ -40,8 +40,8 @@
 #define DR_UNROLL _Pragma("unroll")  // before a loop whose arrays must lie in registers
 #endif
 
-// Between DR_KERNEL and void: a kernel that wants registers is launched with no more than n threads, and is to leave room for
-// `blocks` blocks on a multiprocessor.
+// Between DR_KERNEL and void: a kernel that wants registers is launched with no more than n threads, and is to leave room
+// for `blocks` blocks on a multiprocessor.
 #if defined(DR_BACKEND_cuda)
 #define DR_THREADS(n, blocks) __launch_bounds__(n, blocks)
 #elif defined(DR_BACKEND_hip)

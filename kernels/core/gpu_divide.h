@@ -1,6 +1,6 @@
 #pragma once
-// Division by a number that the host knows, for indices that are taken apart in a kernel's inner loop: a product and a shift
-// in place of the tens of instructions that a device divides by. Last include of a `.cu`, as gpu.h.
+// Division by a number that the host knows, for indices that are taken apart in a kernel's inner loop: a product and a
+// shift in place of the tens of instructions that a device divides by. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/gpu.h"
 
@@ -13,7 +13,8 @@ struct Divisor {
 
   Divisor() = default;
   explicit Divisor(int64_t divisor) : d(uint32_t(divisor)) {
-    CHECK(divisor > 0 && divisor <= INT32_MAX, "a kernel's indices: a size of {}; accepted: 1 to {}", divisor, INT32_MAX);
+    CHECK(divisor > 0 && divisor <= INT32_MAX, "a kernel's indices: a size of {}; accepted: 1 to {}", divisor,
+          INT32_MAX);
     while ((uint64_t{1} << (shift - 31)) < d) shift++;
     multiplier = uint32_t((uint64_t{1} << shift) / d + 1);
   }

@@ -3,16 +3,16 @@
 //
 //   store(batch, m, n, sum_k a(batch, m, k) b(batch, k, n))
 //
-// Chunks of 512 along K; inside a chunk an fma chain from +0 in ascending k; chunk sums are added in ascending order; K == 0
-// gives +0. An operand is a struct whose call operator gives an element in f32: a matrix in memory (Operand), the patches of
-// an image, a product that is never stored. Where its `batch` can be called, that is called once, with the number of the
-// problem, and its result given with each element in place of the number. `store` takes each element of the product once,
-// likewise.
+// Chunks of 512 along K; inside a chunk an fma chain from +0 in ascending k; chunk sums are added in ascending order; K
+// == 0 gives +0. An operand is a struct whose call operator gives an element in f32: a matrix in memory (Operand), the
+// patches of an image, a product that is never stored. Where its `batch` can be called, that is called once, with the
+// number of the problem, and its result given with each element in place of the number. `store` takes each element of
+// the product once, likewise.
 //
-// A block of 256 threads makes a tile of C through shared memory, kDepth steps of K at a time; the next step's operands are
-// read while the sums of this one are taken. A thread keeps kT x kT sums: of a chunk, and of the chunks before it. A product
-// whose tiles are too few for the device takes its chunks side by side, in waves, where it is given scratch for their sums;
-// they are then added in ascending order all the same.
+// A block of 256 threads makes a tile of C through shared memory, kDepth steps of K at a time; the next step's operands
+// are read while the sums of this one are taken. A thread keeps kT x kT sums: of a chunk, and of the chunks before it.
+// A product whose tiles are too few for the device takes its chunks side by side, in waves, where it is given scratch
+// for their sums; they are then added in ascending order all the same.
 // Last include of a `.cu`, as gpu.h.
 
 #include "kernels/core/gemm_scratch.h"
@@ -41,9 +41,9 @@ inline BatchOffset batch_offset(const View& v) {
   return b;
 }
 
-// A matrix of f32 or bf16. As A its rows are m and its columns k, as B its rows are k and its columns n: element (i, j) is
-// data[i*ld + j], or data[j*ld + i] where transposed. The type is looked at with each element, which a GEMM's arithmetic
-// hides; a kernel for each pair of types would be compiled four times.
+// A matrix of f32 or bf16. As A its rows are m and its columns k, as B its rows are k and its columns n: element (i, j)
+// is data[i*ld + j], or data[j*ld + i] where transposed. The type is looked at with each element, which a GEMM's
+// arithmetic hides; a kernel for each pair of types would be compiled four times.
 struct Operand {
   const void* data;
   bool is_bf16, transposed;
@@ -79,7 +79,7 @@ struct StoreMatrix {
   DR_DEVICE float biased(const First& first, int64_t n, float v) const {
     if (!bias) return v;
     const int64_t at = first.bias + n;
-    return v + (bias_is_bf16 ? load1(static_cast<const bf16*>(bias) + at) : load1(static_cast<const float*>(bias) + at));
+    return v + (bias_is_bf16 ? load1(static_cast<const bf16*>(bias) + at) : static_cast<const float*>(bias)[at]);
   }
   DR_DEVICE void operator()(const First& first, int64_t m, int64_t n, float v) const {
     const int64_t at = first.c + m * ld + n;
@@ -124,8 +124,9 @@ DR_DEVICE auto first_of(const O& o, int64_t problem) {
   else return problem;
 }
 
-// A thread's sums of the chunks before this one. They are looked at every 512 steps only, so where a thread has many they lie
-// in shared memory, and leave the registers to what is looked at in each; AMD's devices have the registers and not the memory.
+// A thread's sums of the chunks before this one. They are looked at every 512 steps only, so where a thread has many
+// they lie in shared memory, and leave the registers to what is looked at in each; AMD's devices have the registers and
+// not the memory.
 #if defined(DR_BACKEND_hip)
 inline constexpr int kMostInRegisters = 64;
 #else
@@ -188,14 +189,14 @@ struct Fetch {
   }
 };
 
-// What of the product a launch makes: all of it, or the sums of chunks `first`, first + 1, ... of K, one a problem of each
-// batch: sums (chunk, batch, m, n).
+// What of the product a launch makes: all of it, or the sums of chunks `first`, first + 1, ... of K, one a problem of
+// each batch: sums (chunk, batch, m, n).
 struct ChunkRun {
   float* sums = nullptr;
   int64_t first = 0;
 };
 
-// A problem's own m, n and k, no larger than the shape's: what of(batch) says where Shape, derived from GemmShape, has it.
+// A problem's own m, n and k, no larger than the shape's: what of(batch) says, where Shape derives from GemmShape.
 template <class Shape>
 DR_DEVICE GemmShape shape_of(const Shape& shape, int64_t batch) {
   if constexpr (requires { shape.of(batch); }) return shape.of(batch);
@@ -203,12 +204,14 @@ DR_DEVICE GemmShape shape_of(const Shape& shape, int64_t batch) {
 }
 
 template <int kT, class Shape, class A, class B, class Store>
-DR_KERNEL DR_THREADS(kThreads, (kT == 8 ? 1 : 8 / kT)) void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) {
+DR_KERNEL DR_THREADS(kThreads, (kT == 8 ? 1 : 8 / kT))
+void gemm_canonical(Shape shape, ChunkRun run, A a, B b, Store store) {
   constexpr int kSide = 16, kTile = kSide * kT;  // 16 x 16 threads
   static_assert(kSide * kSide == kThreads);
   auto& shared = shared_memory<Tiles<kTile>>();
   const int64_t tiles_m = (shape.m + kTile - 1) / kTile, tiles_n = (shape.n + kTile - 1) / kTile;
-  const int64_t tile = int64_t(block_index().x) % (tiles_m * tiles_n), problem = int64_t(block_index().x) / (tiles_m * tiles_n);
+  const int64_t block = int64_t(block_index().x), tiles = tiles_m * tiles_n;
+  const int64_t tile = block % tiles, problem = block / tiles;
   const int64_t batch = run.sums ? problem % shape.batch : problem;
   const GemmShape s = shape_of(shape, batch);
   const int64_t m0 = tile / tiles_n * kTile, n0 = tile % tiles_n * kTile;
@@ -304,7 +307,8 @@ DR_KERNEL DR_THREADS(kThreads, (kT == 8 ? 1 : 8 / kT)) void gemm_canonical(Shape
     }
 }
 
-// Adds the sums of chunks first, first + 1, ... to those of the chunks before, which lie in `total`; stores the last ones'.
+// Adds the sums of chunks first, first + 1, ... to those of the chunks before, which lie in `total`; stores the last
+// ones'.
 template <class Shape, class Store>
 struct AddChunks {
   Shape shape;
@@ -341,7 +345,8 @@ inline constexpr int64_t kBusyBlocks = GemmWaves::kBlocks;
 #endif
 
 template <class Shape, class A, class B, class Store>
-void gemm_in_waves(const Context& ctx, const Shape& s, const A& a, const B& b, const Store& store, const GemmScratch& scratch) {
+void gemm_in_waves(const Context& ctx, const Shape& s, const A& a, const B& b, const Store& store,
+                   const GemmScratch& scratch) {
   const int64_t count = s.batch * s.m * s.n;
   const int64_t chunks = (s.k + RowGroups::kChunk - 1) / RowGroups::kChunk;
   const auto run = [&]<int kT>(std::integral_constant<int, kT>) {
@@ -349,7 +354,8 @@ void gemm_in_waves(const Context& ctx, const Shape& s, const A& a, const B& b, c
     const int64_t tiles = s.batch * ((s.m + kTile - 1) / kTile) * ((s.n + kTile - 1) / kTile);
     const auto start = [&](int64_t times, const ChunkRun& r) {
       launch<gemm_canonical<kT, Shape, A, B, Store>>(
-          ctx, {.grid = {blocks_for(tiles * times, 1)}, .threads = kThreads, .shared = sizeof(Tiles<kTile>)}, s, r, a, b, store);
+          ctx, {.grid = {blocks_for(tiles * times, 1)}, .threads = kThreads, .shared = sizeof(Tiles<kTile>)}, s, r,
+          a, b, store);
     };
     // As many chunks at a time as the device takes, and as many waves of as equal size as that needs.
     const int64_t most = std::min({chunks, (kBusyBlocks + tiles - 1) / tiles, scratch.floats / count - 1});
@@ -375,7 +381,8 @@ void gemm_in_waves(const Context& ctx, const Shape& s, const A& a, const B& b, c
 }  // namespace gemm_detail
 
 template <class Shape, class A, class B, class Store>
-void gemm(const Context& ctx, const Shape& s, const A& a, const B& b, const Store& store, const GemmScratch& scratch = {}) {
+void gemm(const Context& ctx, const Shape& s, const A& a, const B& b, const Store& store,
+          const GemmScratch& scratch = {}) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   gemm_detail::gemm_in_waves(ctx, s, a, b, store, scratch);
 }

@@ -1,6 +1,7 @@
 #pragma once
-// map_rows: y[r,c] = f(r, c, x[r,c]...) for matrices of different types, where elementwise (gpu_elementwise.h) takes tensors
-// of one. Four neighbours a thread, read and written at once where rows are aligned. Last include of a `.cu`, as gpu.h.
+// map_rows: y[r,c] = f(r, c, x[r,c]...) for matrices of different types, where elementwise (gpu_elementwise.h) takes
+// tensors of one. Four neighbours a thread, read and written at once where rows are aligned. Last include of a `.cu`,
+// as gpu.h.
 
 #include "kernels/core/gpu_elementwise.h"
 

@@ -1,6 +1,6 @@
 #pragma once
-// GELU and its slope behind a product on a device, for LinearGelu and AdaLNMlp: not inside the product, where the exponentials
-// would take the registers that sums need. Last include of a `.cu`, as gpu.h.
+// GELU and its slope behind a product on a device, for LinearGelu and AdaLNMlp: not inside the product, where the
+// exponentials would take the registers that sums need. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/gelu/gelu_math.h"
 

@@ -1,6 +1,6 @@
 #pragma once
-// The cell of a gated recurrent unit on a device, for GruCell and BlockGru, as gru_cell_kernels.h has it for the CPU: an
-// element of the state a thread. Last include of a `.cu`, as gpu.h.
+// The cell of a gated recurrent unit on a device, for GruCell and BlockGru, as gru_cell_kernels.h has it for the CPU:
+// an element of the state a thread. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/gru_cell/gru_cell.h"
 #include "kernels/gru_cell/gru_math.h"
@@ -47,13 +47,14 @@ template <class TG, class T>
 void gru_forward(const Context& ctx, const View& h, const View& gates, const View& out) {
   const View views[] = {h, reset_gates(gates, h), out};
   for_strided(ctx, views,
-              GruForwardAt<TG, T>{static_cast<const T*>(h.data), static_cast<const TG*>(gates.data), static_cast<T*>(out.data),
-                                  h.size(2)});
+              GruForwardAt<TG, T>{static_cast<const T*>(h.data), static_cast<const TG*>(gates.data),
+                                  static_cast<T*>(out.data), h.size(2)});
 }
 
 // dh or dgates may be absent; dgates holds TD, which need not be TG.
 template <class TG, class T, class TD>
-void gru_backward(const Context& ctx, const View& h, const View& gates, const View& dout, const View& dh, const View& dgates) {
+void gru_backward(const Context& ctx, const View& h, const View& gates, const View& dout, const View& dh,
+                  const View& dgates) {
   if (!dh && !dgates) return;
   const View views[] = {h, reset_gates(gates, h), dout, dh ? dh : h, reset_gates(dgates, h)};
   for_strided(ctx, views,

@@ -1,6 +1,6 @@
 #pragma once
-// The cell of a gated recurrent unit for W lanes of f32: the formulas of GruCell and BlockGru, on the CPU and on devices.
-// Last include but for those that say the same, as simd.h.
+// The cell of a gated recurrent unit for W lanes of f32: the formulas of GruCell and BlockGru, on the CPU and on
+// devices. Last include but for those that say the same, as simd.h.
 
 #include "kernels/core/sigmoid.h"
 

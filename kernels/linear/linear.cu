@@ -26,11 +26,12 @@ struct GoOn {
 
 }  // namespace
 
-void linear_product(const Context& ctx, const View& x, const View& weight, const View& bias, const View& y, size_t scratch) {
+void linear_product(const Context& ctx, const View& x, const View& weight, const View& bias, const View& y,
+                    size_t scratch) {
   StoreMatrix store = store_rows(y);
   add_bias(store, bias);
-  multiply(ctx, 1, flat_rows(x, "linear").count, weight.size(0), weight.size(1), row_operand(x), operand(weight, true), store,
-           gemm_scratch(ctx, scratch));
+  multiply(ctx, 1, flat_rows(x, "linear").count, weight.size(0), weight.size(1), row_operand(x), operand(weight, true),
+           store, gemm_scratch(ctx, scratch));
 }
 
 void leaf_column_sums(const Context& ctx, const View& dy, const View& sums, size_t scratch, bool goes_on) {
@@ -48,7 +49,8 @@ void leaf_column_sums(const Context& ctx, const View& dy, const View& sums, size
     const View of_chunks(ctx.scratch_as<float>(size_t(chunks * cols), scratch), DType::f32, {chunks, cols});
     add(whole, 0, whole * kChainChunk, of_chunks, scratch + of_chunks.bytes());
     if (chunks > whole)
-      add(1, whole * kChainChunk, rows.count - whole * kChainChunk, of_chunks.slice(0, whole, 1), scratch + of_chunks.bytes());
+      add(1, whole * kChainChunk, rows.count - whole * kChainChunk, of_chunks.slice(0, whole, 1),
+          scratch + of_chunks.bytes());
     for_each(ctx, cols, GoOn{of_chunks.as<float>(), chunks, cols, sums.as<float>()});
   });
 }
@@ -59,7 +61,8 @@ void linear_gradients(const Context& ctx, const View& dy, const View& x, const V
   const int64_t n = weight.size(0), k = weight.size(1), rows = xr.count / ctx.leaves;
   CHECK(rows * ctx.leaves == xr.count, "linear: {} rows do not divide into {} leaves", xr.count, ctx.leaves);
   if (dx)
-    multiply(ctx, 1, xr.count, k, n, row_operand(dy), operand(weight, false), store_rows(dx), gemm_scratch(ctx, scratch));
+    multiply(ctx, 1, xr.count, k, n, row_operand(dy), operand(weight, false), store_rows(dx),
+             gemm_scratch(ctx, scratch));
   if (dweight) {
     Operand d = row_operand(dy, true), rows_of_x = row_operand(x);
     for (Operand* o : {&d, &rows_of_x}) o->batch.sizes[3] = ctx.leaves, o->batch.strides[3] = rows * o->ld;

@@ -1,6 +1,6 @@
 #pragma once
-// A linear layer whose result enters the residual stream through a gate, on a device; for LinearGatedResidual and AdaLNMlp.
-// Last include of a `.cu`, as gpu.h.
+// A linear layer whose result enters the residual stream through a gate, on a device; for LinearGatedResidual and
+// AdaLNMlp. Last include of a `.cu`, as gpu.h.
 
 #include "kernels/linear_gated_residual/linear_gated_residual.h"
 
@@ -20,7 +20,7 @@ void gated_product(const Context&, const View& x, const View& weight, const View
                    const View& residual, const View& y, const View& h, size_t scratch = 0);
 
 // dh = gate dy, kept in f32; dgate, where it is wanted, is the column sum of dy h over a frame's rows.
-void gate_gradients(const Context&, const View& dy, const View& h, const FrameGates& gates, const View& dh, const View& dgate,
-                    size_t scratch = 0);
+void gate_gradients(const Context&, const View& dy, const View& h, const FrameGates& gates, const View& dh,
+                    const View& dgate, size_t scratch = 0);
 
 }  // namespace dr::DR_BACKEND

@@ -64,7 +64,8 @@ void gate_gradients(const Context& ctx, const View& dy, const View& h, const Fra
     map_rows(ctx, rows, cols, flat<float>(dh), TimesGate{gates}, flat<const T>(dy));
     const View list[] = {dgate};
     if (dgate)
-      column_sums(ctx, RowGroups(dgate.size(0), rows, cols), list, GateTerm<T>{flat<const T>(dy), flat<const float>(h)}, scratch);
+      column_sums(ctx, RowGroups(dgate.size(0), rows, cols), list,
+                  GateTerm<T>{flat<const T>(dy), flat<const float>(h)}, scratch);
   });
 }
 

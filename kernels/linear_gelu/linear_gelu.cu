@@ -11,7 +11,8 @@ template <>
 void LinearGelu::forward<kBackend>(Context& ctx, const In& in, const Out& out) const {
   linear_product(ctx, in.x, in.weight, in.bias, out.pre);
   with_float_type(out.y.dtype, [&]<class T>(T*) {
-    map_rows(ctx, flat_rows(out.y, name).count, in.weight.size(0), flat<T>(out.y), GeluOf{}, flat<const float>(out.pre));
+    map_rows(ctx, flat_rows(out.y, name).count, in.weight.size(0), flat<T>(out.y), GeluOf{},
+             flat<const float>(out.pre));
   });
 }
 

@@ -70,7 +70,8 @@ struct QkvAttention {
   size_t device_scratch_bytes(const In& in) const {
     Carver c;
     Heads(in, c);
-    return c.bytes() + std::max(norm().scratch_bytes(norm_in(in), 1), attention().device_scratch_bytes(attention_in(in)));
+    return c.bytes() + std::max(norm().scratch_bytes(norm_in(in), 1),
+                                attention().device_scratch_bytes(attention_in(in)));
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
