@@ -43,6 +43,12 @@ Runtime::Runtime(const RuntimeOptions& options) {
   context_.pool = pool_.get();
   context_.stream = device->stream();
   context_.fault = device->fault();
+  if (options.math == MathTier::fast) {
+    constexpr size_t kWorkspace = size_t{128} << 20;
+    const Arena::LabelScope label(*arena_, "workspace of the fast tier");
+    workspace_.emplace(arena_, kWorkspace);
+    context_.workspace = {static_cast<std::byte*>(workspace_->data()), kWorkspace};
+  }
 }
 
 Tensor Runtime::ones(DType dtype, const Sizes& sizes) const {

@@ -58,6 +58,7 @@ class Runtime {
   void call(const AnyOp& op, Context& ctx, Phase phase, std::initializer_list<Views> views, const Cost& cost, F&& f);
 
   std::shared_ptr<Arena> arena_;
+  std::optional<Storage> workspace_;  // of the fast tier
   std::unique_ptr<ThreadPool> pool_;
   Context context_;
 };

@@ -1,5 +1,6 @@
 // A rollout, frame by frame against a ring buffer of keys and values, equals one pass over the whole sequence under the
-// banded mask, bit for bit: for anchors, clean frames and noised copies, on every instruction set and thread count.
+// banded mask, bit for bit: for anchors, clean frames and noised copies, on every instruction set and thread count, and on
+// the emulator.
 
 #include <gtest/gtest.h>
 
@@ -10,6 +11,7 @@
 #include "kernels/attention_decode/attention_decode.h"
 #include "kernels/core/any_op.h"
 #include "kernels/core/backends.h"
+#include "kernels/core/device_api.h"
 
 namespace dr {
 namespace {
@@ -34,16 +36,25 @@ void fill(const View& v, uint64_t seed) {
   }
 }
 
+// The emulator takes memory of the host.
+std::vector<Backend> backends() {
+  std::vector<Backend> list = cpu_backends();
+  if (device_api(Backend::simt)) list.push_back(Backend::simt);
+  return list;
+}
+
 template <class O>
 void forward(const O& op, const typename O::In& in, const typename O::Out& out, Backend backend, int threads) {
   op.infer(in);
   ThreadPool pool(threads);
-  Buffer scratch(DType::u8, {int64_t(op.scratch_bytes(in, threads))});
+  Buffer scratch(DType::u8, {int64_t(is_cpu(backend) ? op.scratch_bytes(in, threads) : op.device_scratch_bytes(in))});
   Context ctx;
   ctx.backend = backend;
   ctx.pool = threads > 1 ? &pool : nullptr;
   ctx.scratch = {static_cast<std::byte*>(scratch.view.data), scratch.view.bytes()};
+  if (!is_cpu(backend)) ctx.fault = device_api(backend)->fault();
   run_forward(ctx, op, in, out);
+  if (!is_cpu(backend)) device_api(backend)->synchronize(nullptr);
 }
 
 bool same_bytes(const View& a, const View& b) {  // (B,S,H,D), the last three axes packed
@@ -157,8 +168,9 @@ std::vector<Rollout> rollouts() {
 
 TEST(AttentionDecode, RolloutEqualsThePassOverTheWholeSequence) {
   for (const Rollout& r : rollouts())
-    for (Backend backend : cpu_backends())
+    for (Backend backend : backends())
       for (int threads : {1, 2}) {
+        if (!is_cpu(backend) && threads > 1) continue;
         const std::vector<int> differ = differing_frames(r, backend, threads);
         EXPECT_TRUE(differ.empty()) << to_string(r.mask) << " " << name_of(r.dtype) << " " << name_of(backend) << ", "
                                     << threads << " threads: " << differ.size() << " of " << r.frames
@@ -176,15 +188,18 @@ TEST(AttentionDecode, RefusesAnOrderThatTheCacheDoesNotHold) {
   const Sizes frame{1, 5, 2, 16}, cache{1, 3, 5, 2, 16};
   Buffer q(DType::f32, frame), y(DType::f32, frame), k(DType::f32, cache), v(DType::f32, cache), order(DType::i32, {3});
   fill(q.view, 1), fill(k.view, 2), fill(v.view, 3);
-  auto with_order = [&](std::initializer_list<int32_t> list) {
-    std::copy(list.begin(), list.end(), order.view.as<int32_t>());
-    forward(AttentionDecode{}, {q.view, k.view, v.view, order.view}, {y.view}, cpu_backends()[0], 1);
-  };
-  EXPECT_NO_THROW(with_order({2, 0, 2}));
-  EXPECT_THROW(with_order({0, 0, 2}), Error);
-  EXPECT_THROW(with_order({3, 0, 2}), Error);
-  EXPECT_THROW(with_order({2, 0, 3}), Error);
-  EXPECT_THROW(with_order({2, -1, 0}), Error);
+  for (Backend backend : backends()) {
+    auto with_order = [&](std::initializer_list<int32_t> list) {
+      std::copy(list.begin(), list.end(), order.view.as<int32_t>());
+      forward(AttentionDecode{}, {q.view, k.view, v.view, order.view}, {y.view}, backend, 1);
+    };
+    EXPECT_NO_THROW(with_order({2, 0, 2}));
+    EXPECT_THROW(with_order({0, 0, 2}), Error);
+    EXPECT_THROW(with_order({3, 0, 2}), Error);
+    EXPECT_THROW(with_order({2, 0, 3}), Error);
+    EXPECT_THROW(with_order({2, -1, 0}), Error);
+    EXPECT_NO_THROW(with_order({1, 1, -1}));
+  }
 }
 
 }  // namespace

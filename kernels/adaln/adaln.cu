@@ -1,21 +1,8 @@
 #include "kernels/adaln/adaln.h"
 
-#include "kernels/core/gpu_norm.h"
+#include "kernels/adaln/gpu_modulation.h"
 
 namespace dr {
-namespace DR_BACKEND {
-namespace {
-
-// Row r of x belongs to frame r / rows; y = fma(xhat, 1 + scale, shift).
-ModulationRows gain_of(const View& scale, int64_t rows) {
-  return {.data = scale.as<float>(), .stride = scale.stride(0), .rows = rows, .offset = 1};
-}
-ModulationRows shift_of(const View& shift, int64_t rows) {
-  return {.data = shift.as<float>(), .stride = shift.stride(0), .rows = rows};
-}
-
-}  // namespace
-}  // namespace DR_BACKEND
 
 using namespace DR_BACKEND;
 

@@ -48,6 +48,10 @@ struct AdaLNLinear {
   size_t scratch_bytes(const In& in, int threads) const {
     return rows_bytes(in) + adaln().scratch_bytes(adaln_in(in), threads);
   }
+  size_t device_scratch_bytes(const In& in) const {
+    return rows_bytes(in) + std::max(adaln().scratch_bytes(adaln_in(in), 1),
+                                     linear_device_scratch(in.x.size(0), in.weight));
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

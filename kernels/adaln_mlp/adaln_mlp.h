@@ -24,7 +24,7 @@
 
 namespace dr {
 
-// Scratch of a call. Both passes work on one piece of at most kRows rows.
+// Scratch of a call on the CPU. Both passes work on one piece of at most kRows rows.
 struct AdaLNMlpBuffers {
   static constexpr int64_t kRows = 512, kHidden = 512;
 
@@ -42,6 +42,18 @@ struct AdaLNMlpBuffers {
     shift = c.take(channels), scale = c.take(channels), gate = c.take(channels), bias = c.take(channels);
     up_bias = c.take(hidden);
   }
+};
+
+// And on a device, which wants longer pieces: of what is M wide two buffers of a piece, of what is C wide all rows.
+struct AdaLNMlpDeviceBuffers {
+  static constexpr int64_t kRows = 4096;  // whole chunks
+
+  float *n, *dh;    // dn takes the place of n, piece by piece
+  float *a, *dpre;  // of a piece
+
+  AdaLNMlpDeviceBuffers(int64_t rows, int64_t channels, int64_t hidden, Carver& c)
+      : n(c.take(rows * channels)), dh(c.take(rows * channels)), a(c.take(std::min(rows, kRows) * hidden)),
+        dpre(c.take(std::min(rows, kRows) * hidden)) {}
 };
 
 struct AdaLNMlp {
@@ -87,6 +99,13 @@ struct AdaLNMlp {
     AdaLNMlpBuffers(piece_rows(in), in.x.size(1), hidden(in), false, keep_pre, forward);
     AdaLNMlpBuffers(piece_rows(in), in.x.size(1), hidden(in), true, keep_pre, backward);
     return std::max(forward.bytes(), backward.bytes());
+  }
+  size_t device_scratch_bytes(const In& in) const {
+    const int64_t rows = in.x.size(0), piece = std::min(rows, AdaLNMlpDeviceBuffers::kRows);
+    Carver c;
+    AdaLNMlpDeviceBuffers(rows, in.x.size(1), hidden(in), c);
+    return c.bytes() + std::max({adaln().scratch_bytes(adaln_in(in), 1), linear_device_scratch(piece, in.up),
+                                 linear_device_scratch(piece, in.down)});
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
@@ -144,7 +163,7 @@ struct AdaLNMlp {
                         {.t = DType::bf16, .w = DType::bf16, .bias = false, .pad = 3, .keep_pre = false}));
     list.push_back(make(2, 1, 600, 5, 2, {}));            // two chunks of channels
     list.push_back(make(4, 300, 5, 6, 2, {}));            // pieces end inside frames; leaves of two chunks
-    list.push_back(make(2, 515, 3, 5, 1, {.norm = Norm::rms}));  // frames of two chunks, neither at a piece's start
+    list.push_back(make(2, 780, 3, 5, 1, {.norm = Norm::rms}));  // frames of two chunks, neither at a piece's start
     list.push_back(make(0, 1, 5, 7, 1, {}));
     list.back().gradient = false;
     list.push_back(Case<AdaLNMlp>({}, {.name = "adversarial",

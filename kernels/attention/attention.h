@@ -27,6 +27,7 @@
 #include <cmath>
 
 #include "kernels/attention/layout.h"
+#include "kernels/core/gemm_scratch.h"
 #include "kernels/core/op.h"
 
 namespace dr {
@@ -59,6 +60,17 @@ struct Attention {
   size_t scratch_bytes(const In& in, int threads) const {
     const HeadShape s = head_shape(mask, in.q.size(1), in.q.size(3));
     return size_t(threads) * std::max(scratch_per_thread<ForwardBuffers>(s), scratch_per_thread<BackwardBuffers>(s));
+  }
+  // Scores, in backward their gradients and those of the queries; and sums of chunks of keys.
+  DeviceHeads device_heads(const In& in, bool backward) const {
+    const HeadShape s = head_shape(mask, in.q.size(1), in.q.size(3));
+    return {in.q.size(0) * in.q.size(2), in.q.size(1), s.keys, s.width, backward ? 2 : 1, backward};
+  }
+  size_t device_scratch_bytes(const In& in) const {
+    const DeviceHeads forward = device_heads(in, false), backward = device_heads(in, true);
+    const int64_t count = in.q.size(1) * in.q.size(3);  // of a head's result
+    return std::max(forward.bytes() + gemm_scratch_bytes(forward.wave * count, forward.ld),
+                    backward.bytes() + gemm_scratch_bytes(backward.wave * count, std::max(backward.ld, in.q.size(1))));
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;

@@ -1,6 +1,8 @@
 #pragma once
 // Scratch memory of one thread that works on one head, the same for every instruction set: vectors of 16 lanes at most.
 
+#include <algorithm>
+
 #include "kernels/attention/frame_mask.h"
 #include "kernels/core/carver.h"
 
@@ -77,6 +79,21 @@ struct BackwardBuffers {
         p(c.take(block_rows * s.score_stride())),
         ds(c.take(block_rows * s.score_stride())),
         seen(reinterpret_cast<int32_t*>(c.take(s.frames))) {}
+};
+
+// Scratch of a device, which goes through the heads in waves: of as many heads as matrices of the scores of `rows`
+// queries each, and where asked for a gradient of queries in f32, fit into a fixed size, but of one head at least.
+struct DeviceHeads {
+  static constexpr int64_t kFloats = int64_t{1} << 25;  // 128 MB: a few large heads, or very many small ones
+  int64_t wave, ld, matrix, queries;  // heads; floats of a row of scores, of a head's rows, of its queries
+  int matrices;
+
+  DeviceHeads(int64_t heads, int64_t rows, int64_t keys, int64_t width, int matrices_, bool with_queries)
+      : ld((keys + 7) / 8 * 8), matrix(rows * ld), queries(with_queries ? rows * width : 0), matrices(matrices_) {
+    wave = std::clamp<int64_t>(kFloats / std::max<int64_t>(1, floats(1)), 1, std::max<int64_t>(1, heads));
+  }
+  int64_t floats(int64_t heads) const { return heads * (matrices * matrix + queries); }
+  size_t bytes() const { return size_t(floats(wave)) * sizeof(float); }
 };
 
 template <class Buffers>

@@ -8,13 +8,14 @@
 //   y like q, packed.   q, k and v: any strides but the last axis
 //   scale: a setting; 0 stands for 1.0f / sqrt(float(D))
 // Order: attention's, with keys numbered by `order`; where a frame lies in the cache cannot change a bit. No backward.
-// Deterministic, independent of B. Throws if shapes differ or `order` names no such slot; a GPU does not check `order`.
+// Deterministic, independent of B. Throws if shapes differ or `order` names no such slot.
 // Source: keys and values of context frames never change under a banded mask, so they are kept: Pope et al. 2022,
 //   arXiv:2211.05102.
 
 #include <cmath>
 
 #include "kernels/attention/layout.h"
+#include "kernels/core/gemm_scratch.h"
 #include "kernels/core/op.h"
 
 namespace dr {
@@ -49,6 +50,17 @@ struct AttentionDecode {
   }
   size_t scratch_bytes(const In& in, int threads) const {
     return size_t(threads) * scratch_per_thread<ForwardBuffers>(shape(in));
+  }
+  // The order as it was checked, then scores, denominators, and sums of chunks of keys.
+  DeviceHeads device_heads(const In& in) const {
+    return {in.q.size(0) * in.q.size(2), in.q.size(1), shape(in).keys, in.q.size(3), 1, false};
+  }
+  static size_t order_bytes(const In& in) { return size_t(whole_lines(in.order.size(0))) * sizeof(float); }
+  static size_t den_bytes(const In& in) { return size_t(in.q.size(0) * in.q.size(1) * in.q.size(2)) * sizeof(float); }
+  size_t device_scratch_bytes(const In& in) const {
+    const DeviceHeads room = device_heads(in);
+    return order_bytes(in) + room.bytes() + den_bytes(in) +
+           gemm_scratch_bytes(room.wave * in.q.size(1) * in.q.size(3), room.ld);
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -48,6 +48,9 @@ struct BlockGru {
     return {{in.h.dtype, in.h.sizes}, {DType::f32, gates}};
   }
   size_t scratch_bytes(const In& in, int) const { return size_t(3 * in.h.count()) * sizeof(float); }  // dgates
+  size_t device_scratch_bytes(const In& in) const {
+    return scratch_bytes(in, 1) + BlockLinear::device_scratch(in.x, in.weight);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

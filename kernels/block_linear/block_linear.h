@@ -15,6 +15,7 @@
 #include <cmath>
 
 #include "kernels/core/chain_depth.h"
+#include "kernels/core/gemm_scratch.h"
 #include "kernels/core/op.h"
 
 namespace dr {
@@ -44,8 +45,18 @@ struct BlockLinear {
     return {x.size(0), x.size(1), weight.size(1)};
   }
 
+  // What the products need on a device.
+  static size_t device_scratch(const View& x, const View& weight) {
+    const int64_t rows = x.size(0), blocks = x.size(1), inputs = x.size(2), outputs = weight.size(1);
+    return std::max({gemm_scratch_bytes(rows * blocks * outputs, inputs),
+                     gemm_scratch_bytes(rows * blocks * inputs, outputs),
+                     gemm_scratch_bytes(blocks * outputs * inputs, rows),
+                     RowGroups(1, rows, blocks * outputs).scratch_bytes(1)});
+  }
+
   Shapes infer(const In& in) const { return {{in.x.dtype, sizes_of(in.x, in.weight, in.bias, name)}}; }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const { return device_scratch(in.x, in.weight); }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -28,6 +28,7 @@
 #include <cmath>
 
 #include "kernels/core/chain_depth.h"
+#include "kernels/core/gemm_scratch.h"
 #include "kernels/core/op.h"
 
 namespace dr {
@@ -91,8 +92,8 @@ struct Conv2d {
           w.size(1), w.size(2), dilation.h, dilation.w, to_string(x));
     return {{x.dtype, {x.size(0), free_h / stride.h + 1, free_w / stride.w + 1, w.size(0)}}};
   }
-  // The weights, transposed or in panels of whole vectors of outputs. Depthwise: all filters, then for each chunk of each
-  // leaf's positions their gradients and the bias's, by vectors of up to 16 channels.
+  // The weights, transposed or in panels of whole vectors of outputs. Depthwise: all filters, then for each chunk of
+  // each leaf's positions their gradients and the bias's, by vectors of up to 16 channels.
   size_t scratch_bytes(const In& in, int) const {
     const Sizes y = infer(in)[0].sizes;
     int64_t floats = in.weight.size(1) * in.weight.size(2) * in.weight.size(3) * ((y[3] + 15) / 16 * 16);
@@ -101,6 +102,19 @@ struct Conv2d {
       floats = std::max(floats, chunks * (in.weight.size(1) * in.weight.size(2) + 1) * ((y[3] + 15) / 16 * 16));
     }
     return size_t(floats) * sizeof(float);
+  }
+  // Fewer channels than this in each of several groups are no work for a GEMM (gpu_thin.h).
+  static constexpr int64_t kThin = 16;
+  // Sums of chunks of the GEMMs and of dbias. Thin groups: all weights anew, and the sums of each chunk of dweight.
+  size_t device_scratch_bytes(const In& in) const {
+    const Sizes y = infer(in)[0].sizes, k = in.weight.sizes;
+    const int64_t places = y[0] * y[1] * y[2], weights = k.count(), taps = k[1] * k[2];
+    const int64_t chunks = places / RowGroups::kChunk + std::max<int64_t>(1, y[0]);  // at most, for any leaves
+    size_t bytes = std::max({gemm_scratch_bytes(y.count(), taps * k[3]),
+                             gemm_scratch_bytes(in.x.count(), taps * (k[0] / groups)),
+                             gemm_scratch_bytes(weights, places), size_t(chunks * y[3]) * sizeof(float)});
+    if (groups > 1) bytes = std::max(bytes, size_t(k[0] / groups < kThin ? chunks * weights : weights) * sizeof(float));
+    return bytes;
   }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
@@ -192,6 +206,10 @@ struct Conv2d {
     add(Conv2d{{2, 3}, {1, 2, 3, 4}, {2, 4}, 2}, Shape{1, 7, 151, 6, 8, 3, 3}, 1, b16, b16);
     add(same(3), Shape{1, 2, 300, 70, 2, 3, 3}, 1);  // several blocks and chunks
     add(same(3), Shape{1, 2, 300, 2, 70, 3, 3}, 1);
+    add(same(3, 1, 2), Shape{2, 3, 4, 34, 38, 3, 3}, 2, b16);  // groups of many channels,
+    add(same(1, 1, 2), Shape{2, 3, 5, 34, 36, 1, 1}, 2);
+    add(same(3, 1, 2), Shape{1, 2, 3, 120, 4, 3, 3}, 1);  // of few and many: two chunks forward, and in dx
+    add(same(3, 1, 2), Shape{1, 2, 3, 4, 120, 3, 3}, 1);
     for (int64_t s : {1, 5, 7, 31, 33}) add(same(3), Shape{1, s > 9 ? 2 : s, s > 9 ? 3 : s, s, s, 3, 3}, 1);
     add(same(3), Shape{0, 5, 7, 3, 4, 3, 3}, 1);
     list.back().gradient = false;  // all zero

@@ -14,8 +14,10 @@ inline double chain_depth(int64_t n) {
   return double(std::min(n, kChunk) + (n + kChunk - 1) / kChunk);
 }
 
-// The same on matrix tiles, in units of u: steps of 16 terms, each term and each step's sum truncated at worst, which costs
-// 2 u where rounding costs u. Over chain_depth it is the factor of the fast tier.
-inline double tile_factor(int64_t n) { return n > 0 ? 2 * double(n + n / 16 + 2) / chain_depth(n) : 1; }
+// The same on matrix tiles, as a multiple of chain_depth: steps of 16 terms, each term and each step's sum truncated at worst,
+// which costs 2 u where rounding costs u; and each of `rounded` operands that come as f32 is rounded to bf16, 2^15 u.
+inline double tile_factor(int64_t n, int rounded = 0) {
+  return n > 0 ? (2 * double(n + n / 16 + 2) + 0x1p15 * rounded) / chain_depth(n) : 1;
+}
 
 }  // namespace dr

@@ -34,6 +34,7 @@ struct Context {
   ThreadPool* pool = nullptr;       // CPU; null: the calling thread alone
   void* stream = nullptr;           // devices
   std::span<std::byte> scratch;     // at least the op's scratch_bytes, 64-byte aligned; contents undefined
+  std::span<std::byte> workspace;   // devices, fast tier: what operands in bf16 are made in; 256-byte aligned, may be empty
   int leaves = 1;                   // leaves in this micro-batch; gradients of shared inputs have one row per leaf
   uint64_t first_sample = 0;        // global index of this micro-batch's first sample within the step
   uint32_t op_id = 0;               // position of this call in the recorded step, for Philox

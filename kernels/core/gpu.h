@@ -44,6 +44,16 @@
 #define DR_UNROLL _Pragma("unroll")  // before a loop whose arrays must lie in registers
 #endif
 
+// Between DR_KERNEL and void: a kernel that wants registers is launched with no more than n threads, and is to leave room
+// for `blocks` blocks on a multiprocessor.
+#if defined(DR_BACKEND_cuda)
+#define DR_THREADS(n, blocks) __launch_bounds__(n, blocks)
+#elif defined(DR_BACKEND_hip)
+#define DR_THREADS(n, blocks) __launch_bounds__(n)  // without it, no more registers than a block of 1024 can have
+#else
+#define DR_THREADS(n, blocks)
+#endif
+
 namespace dr::DR_BACKEND {
 
 inline constexpr int kGroup = 32;  // lanes that share shuffles and canonical sums

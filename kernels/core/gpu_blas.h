@@ -4,7 +4,7 @@
 // that use no atomics, so that results are the same from run to run.
 // Last include of a `.cu`, as gpu.h.
 
-#include "kernels/core/gpu_gemm.h"
+#include "kernels/core/gpu_gemm_hopper.h"
 
 #if defined(DR_BACKEND_cuda)
 
@@ -18,12 +18,10 @@ namespace blas_detail {
 
 struct Layout {
   cublasLtMatrixLayout_t l = nullptr;
-  Layout(const View& v, int64_t batch) {  // row-major (rows, columns) is column-major (columns, rows)
-    const int r = v.rank();
-    const cudaDataType_t type = v.dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
-    cublasLtMatrixLayoutCreate(&l, type, uint64_t(v.size(r - 1)), uint64_t(v.size(r - 2)), v.stride(-2));
+  Layout(bool is_bf16, int64_t rows, int64_t columns, int64_t ld, int64_t batch, int64_t step) {
+    // Row-major (rows, columns) is column-major (columns, rows).
+    cublasLtMatrixLayoutCreate(&l, is_bf16 ? CUDA_R_16BF : CUDA_R_32F, uint64_t(columns), uint64_t(rows), ld);
     const int32_t count = int32_t(batch);
-    const int64_t step = r > 2 ? v.stride(r - 3) : 0;
     cublasLtMatrixLayoutSetAttribute(l, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count);
     cublasLtMatrixLayoutSetAttribute(l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step);
   }
@@ -40,10 +38,11 @@ struct Description {
 
 }  // namespace blas_detail
 
-// c (batch, m, n) = a b, then bias (n) f32 is added to each row unless it is null. Matrices as stored: a (m,k) or, where not
-// a_along_k, (k,m); b (k,n) or, where b_along_k, (n,k); matrices of a batch evenly spaced. False where cuBLASLt has no
-// algorithm for the call.
-inline bool blas_gemm(const Context& ctx, const GemmShape& s, const View& a, const View& b, const View& c, const float* bias = nullptr) {
+// c = a b, and c's bias, of f32 and one problem, where there is one. a and b: fits_hopper. False, and nothing is done, where
+// cuBLASLt has no algorithm for the call.
+inline bool blas_gemm(const Context& ctx, const GemmShape& s, const Operand& a, const Operand& b, const StoreMatrix& c) {
+  if (!evenly_spaced(c.batch.c) || c.goes_on || s.k == 0) return false;
+  if (c.bias && (c.bias_is_bf16 || s.batch > 1)) return false;
   static cublasLtHandle_t handle = [] {
     cublasLtHandle_t h = nullptr;
     const cublasStatus_t r = cublasLtCreate(&h);
@@ -62,17 +61,20 @@ inline bool blas_gemm(const Context& ctx, const GemmShape& s, const View& a, con
   Description d;
   d.set(CUBLASLT_MATMUL_DESC_TRANSA, s.b_along_k ? CUBLAS_OP_T : CUBLAS_OP_N);
   d.set(CUBLASLT_MATMUL_DESC_TRANSB, s.a_along_k ? CUBLAS_OP_N : CUBLAS_OP_T);
-  if (bias) {
+  if (c.bias) {
     d.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    d.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(bias));
+    d.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, c.bias);
     d.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
   }
-  const Layout la(b, s.batch), lb(a, s.batch), lc(c, s.batch);
+  const AsStored sa = as_stored(a, s.m, s.k), sb = as_stored(b, s.k, s.n);
+  const Layout la(true, sb.rows, sb.columns, b.ld, s.batch, batch_step(b.batch)),
+      lb(true, sa.rows, sa.columns, a.ld, s.batch, batch_step(a.batch)),
+      lc(c.is_bf16, s.m, s.n, c.ld, s.batch, batch_step(c.batch.c));
 
   using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, bool, bool, int64_t, int64_t, int64_t, int, bool>;
   static std::map<Key, cublasLtMatmulAlgo_t> known;
   static std::mutex mutex;
-  const Key key{s.batch, s.m, s.n, s.k, s.a_along_k, s.b_along_k, a.stride(-2), b.stride(-2), c.stride(-2), int(c.dtype), bias != nullptr};
+  const Key key{s.batch, s.m, s.n, s.k, s.a_along_k, s.b_along_k, a.ld, b.ld, c.ld, int(c.is_bf16), c.bias != nullptr};
   std::lock_guard lock(mutex);
   auto it = known.find(key);
   if (it == known.end()) {

@@ -19,12 +19,21 @@
 namespace dr::DR_BACKEND {
 
 // Whether the matrices of a batch are evenly spaced, so that one description reaches them all.
-inline bool evenly_spaced(const View& v) {
-  for (int i = 0; i + 3 < v.rank(); i++)
-    if (v.size(i) > 1 && v.stride(i) != v.stride(i + 1) * v.size(i + 1)) return false;
+inline bool evenly_spaced(const BatchOffset& b) {
+  int64_t step = -1;  // from one matrix to the next, as the axes seen so far have it
+  for (int i = 3; i >= 0; i--) {
+    if (b.sizes[i] == 1) continue;
+    if (step >= 0 && b.strides[i] != step) return false;
+    step = b.strides[i] * b.sizes[i];
+  }
   return true;
 }
-inline bool fits_hopper(const View& v) { return fits_tiles(v) && evenly_spaced(v) && v.count() > 0; }
+inline int64_t batch_step(const BatchOffset& b) {
+  for (int i = 3; i >= 0; i--)
+    if (b.sizes[i] != 1) return b.strides[i];
+  return 0;
+}
+inline bool fits_hopper(const Operand& o) { return o.is_bf16 && fits_tiles(o) && evenly_spaced(o.batch); }
 
 }  // namespace dr::DR_BACKEND
 
@@ -53,11 +62,10 @@ struct Turn {
 
 // The matrix of one operand, as one step reads it: 64 along K and kSide along M or N, in boxes of 64 x 64 where those lie side
 // by side, in one box else.
-inline TensorMap operand_map(const View& v, bool along_k, int64_t batch, int side) {
-  const int r = v.rank();
-  const int64_t rows = v.size(r - 2), columns = v.size(r - 1), ld = v.stride(-2) * 2;
-  const int64_t step = r > 2 ? v.stride(r - 3) * 2 : rows * ld;
-  return tensor_map({v.data, 4, {columns, rows, batch, 1}, {2, ld, step, 16}, {64, along_k ? side : 64, 1, 1}});
+inline TensorMap operand_map(const Operand& o, const AsStored& s, bool along_k, int64_t batch, int side) {
+  const int64_t ld = o.ld * 2, step = batch_step(o.batch) * 2;
+  return tensor_map({const_cast<void*>(o.data), 4, {s.columns, s.rows, batch, 1}, {2, ld, step ? step : 16, 16},
+                     {64, along_k ? side : 64, 1, 1}});
 }
 
 #if DR_HOPPER_CODE
@@ -141,7 +149,7 @@ DR_KERNEL void DR_LAUNCH_BOUNDS(kThreads, 1)
     }
     wgmma_wait<0>();
     if (speaks && before >= 0) mbarrier_arrive(&shared.empty[before]);
-    const int64_t first = gemm_detail::first_of(store, int64_t(problem));
+    const auto first = gemm_detail::first_of(store, int64_t(problem));
     DR_UNROLL
     for (int i = 0; i < kN / 2; i += 2)
       gemm_tiles::store_two(store, first, s, m0 + row0 + warp * 16 + lane / 4 + i / 2 % 2 * 8, n0 + i / 4 * 8 + lane % 4 * 2,
@@ -152,9 +160,9 @@ DR_KERNEL void DR_LAUNCH_BOUNDS(kThreads, 1)
 
 }  // namespace gemm_hopper
 
-// a and b: bf16 that fits_hopper; as stored, the last two axes being those of the matrices.
+// a and b: fits_hopper.
 template <class Store>
-void gemm_on_wgmma(const Context& ctx, const GemmShape& s, const View& a, const View& b, const Store& store) {
+void gemm_on_wgmma(const Context& ctx, const GemmShape& s, const Operand& a, const Operand& b, const Store& store) {
   using namespace gemm_hopper;
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
   CHECK(s.batch <= INT32_MAX && s.m <= INT32_MAX && s.n <= INT32_MAX && s.k <= INT32_MAX,
@@ -163,8 +171,9 @@ void gemm_on_wgmma(const Context& ctx, const GemmShape& s, const View& a, const 
     const int64_t tiles = s.batch * ((s.m + kM - 1) / kM) * ((s.n + kN - 1) / kN);
     const unsigned blocks = unsigned(std::min<int64_t>(tiles, multiprocessors()));
     launch<gemm_hopper::gemm_on_wgmma<kAK, kBK, kN, Store>>(
-        ctx, {.grid = {blocks}, .threads = kThreads, .shared = sizeof(Shared<kN>)}, operand_map(a, kAK, s.batch, kM),
-        operand_map(b, kBK, s.batch, kN), s, store);
+        ctx, {.grid = {blocks}, .threads = kThreads, .shared = sizeof(Shared<kN>)},
+        operand_map(a, as_stored(a, s.m, s.k), kAK, s.batch, kM), operand_map(b, as_stored(b, s.k, s.n), kBK, s.batch, kN), s,
+        store);
   };
   const auto run_wide = [&]<bool kAK, bool kBK>() {
     if (s.n > 128) run.template operator()<kAK, kBK, 256>();

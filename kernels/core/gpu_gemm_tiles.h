@@ -8,7 +8,7 @@
 // are the same from run to run and for any batch. An error bound: products are exact, each of K / 16 steps adds 16 of them
 // with at most one truncation each, so |error| <= (K + K / 16) 2^-23 sum |a b|; then `store` rounds once.
 //
-// Operands must lie in rows of whole 16 bytes (fits_tiles). `store` is that of gpu_gemm.h; where it has pair(batch, m, n, v0,
+// Operands of f32 are rounded to bf16 on their way; those of bf16 must lie in rows of whole 16 bytes (fits_tiles). `store` is that of gpu_gemm.h; where it has pair(batch, m, n, v0,
 // v1), that takes columns n and n + 1, n even, both inside.
 // Last include of a `.cu`, as gpu.h.
 
@@ -17,12 +17,12 @@
 
 namespace dr::DR_BACKEND {
 
-// An operand whose rows lie in 16-byte units: what fast kernels read.
-inline bool fits_tiles(const View& v) {
-  if (v.dtype != DType::bf16 || reinterpret_cast<uintptr_t>(v.data) % 16 != 0) return false;
-  for (int i = 0; i + 1 < v.rank(); i++)
-    if (v.size(i) > 1 && v.stride(i) % 8 != 0) return false;
-  return true;
+// Whether the rows of an operand lie in 16-byte units: what asynchronous copies need.
+inline bool fits_tiles(const Operand& o) {
+  const int64_t unit = o.is_bf16 ? 8 : 4;
+  bool fits = reinterpret_cast<uintptr_t>(o.data) % 16 == 0 && o.ld % unit == 0;
+  for (int i = 0; i < 4; i++) fits = fits && (o.batch.sizes[i] == 1 || o.batch.strides[i] % unit == 0);
+  return fits;
 }
 
 namespace gemm_tiles {
@@ -44,25 +44,27 @@ struct Shared {
 };
 
 // Fetches a step: rows from `row0` of `rows`, elements from `col0` of `cols`; zeros outside. Every thread has whole 16 bytes.
-template <bool kAlongK>
-DR_DEVICE void fetch(Stage<kAlongK>& to, const bf16* from, int64_t ld, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
+template <bool kAlongK, class T>
+DR_DEVICE void fetch(Stage<kAlongK>& to, const T* from, int64_t ld, int64_t row0, int64_t rows, int64_t col0, int64_t cols) {
   constexpr int kPacks = Stage<kAlongK>::kRow / 8, kAll = Stage<kAlongK>::kRows * kPacks;
   DR_UNROLL
   for (int e = 0; e < kAll / kThreads; e++) {
     const int i = thread_index() + e * kThreads, r = i / kPacks, c = i % kPacks * 8;
     bf16* const at = to.v + r * Stage<kAlongK>::kLd + c;
     const int64_t row = row0 + r, left = cols - (col0 + c);
-    if (row < rows && left >= 8) {
-      async_copy<16>(at, from + row * ld + col0 + c);
+    const T* const p = from + row * ld + col0 + c;
+    if constexpr (sizeof(T) == 2) {
+      if (row < rows && left >= 8) async_copy<16>(at, p);
+      else
+        for (int j = 0; j < 8; j++) at[j] = row < rows && j < left ? p[j] : bf16{0};
     } else {
-      const bf16* const p = from + row * ld + col0 + c;
-      for (int j = 0; j < 8; j++) at[j] = row < rows && j < left ? p[j] : bf16{0};
+      for (int j = 0; j < 8; j++) at[j] = row < rows && j < left ? to_bf16(p[j]) : bf16{0};
     }
   }
 }
 
-template <class Store>
-DR_DEVICE void store_two(const Store& store, int64_t batch, const GemmShape& s, int64_t m, int64_t n, float v0, float v1) {
+template <class Store, class Batch>
+DR_DEVICE void store_two(const Store& store, const Batch& batch, const GemmShape& s, int64_t m, int64_t n, float v0, float v1) {
   if (m >= s.m) return;
   if constexpr (requires { store.pair(batch, m, n, v0, v1); }) {
     if (n + 1 < s.n) return store.pair(batch, m, n, v0, v1);
@@ -77,16 +79,21 @@ DR_KERNEL void gemm_on_tiles(GemmShape s, Operand a, Operand b, Store store) {
   const int64_t tiles_m = (s.m + kTile - 1) / kTile, tiles_n = (s.n + kTile - 1) / kTile;
   const int64_t tile = int64_t(block_index().x) % (tiles_m * tiles_n), problem = int64_t(block_index().x) / (tiles_m * tiles_n);
   const int64_t m0 = tile / tiles_n * kTile, n0 = tile % tiles_n * kTile;
-  const bf16 *const pa = static_cast<const bf16*>(a.data) + a.batch(problem),
-                    *const pb = static_cast<const bf16*>(b.data) + b.batch(problem);
+  const int64_t batch_a = a.batch(problem), batch_b = b.batch(problem);
   const auto fetch_step = [&](int64_t step) {
     const int64_t k0 = step * kDepth;
-    auto& to_a = shared.a[step % kStages];
-    auto& to_b = shared.b[step % kStages];
-    if (kAK) fetch<kAK>(to_a, pa, a.ld, m0, s.m, k0, s.k);
-    else fetch<kAK>(to_a, pa, a.ld, k0, s.k, m0, s.m);
-    if (kBK) fetch<kBK>(to_b, pb, b.ld, n0, s.n, k0, s.k);
-    else fetch<kBK>(to_b, pb, b.ld, k0, s.k, n0, s.n);
+    const auto of_a = [&]<class T>(const T* p) {
+      if (kAK) fetch<kAK>(shared.a[step % kStages], p + batch_a, a.ld, m0, s.m, k0, s.k);
+      else fetch<kAK>(shared.a[step % kStages], p + batch_a, a.ld, k0, s.k, m0, s.m);
+    };
+    const auto of_b = [&]<class T>(const T* p) {
+      if (kBK) fetch<kBK>(shared.b[step % kStages], p + batch_b, b.ld, n0, s.n, k0, s.k);
+      else fetch<kBK>(shared.b[step % kStages], p + batch_b, b.ld, k0, s.k, n0, s.n);
+    };
+    if (a.is_bf16) of_a(static_cast<const bf16*>(a.data));
+    else of_a(static_cast<const float*>(a.data));
+    if (b.is_bf16) of_b(static_cast<const bf16*>(b.data));
+    else of_b(static_cast<const float*>(b.data));
   };
 
   // A wave's part of the tile: 64 rows; 32 columns, or 64 where waves are half as many.
@@ -132,7 +139,7 @@ DR_KERNEL void gemm_on_tiles(GemmShape s, Operand a, Operand b, Store store) {
   }
   async_wait<0>();
 
-  const int64_t first = gemm_detail::first_of(store, problem);
+  const auto first = gemm_detail::first_of(store, problem);
   DR_UNROLL
   for (int i = 0; i < kTilesM; i++)
     DR_UNROLL
@@ -153,7 +160,7 @@ DR_KERNEL void gemm_on_tiles(GemmShape s, Operand a, Operand b, Store store) {
 
 }  // namespace gemm_tiles
 
-// a and b: bf16 that fits_tiles.
+// a and b: fits_tiles.
 template <class Store>
 void gemm_on_tiles(const Context& ctx, const GemmShape& s, const Operand& a, const Operand& b, const Store& store) {
   using namespace gemm_tiles;

@@ -4,16 +4,10 @@
 
 #include "kernels/gru_cell/gru_cell.h"
 
-#include "kernels/core/sigmoid.h"
 #include "kernels/core/strided_runs.h"
+#include "kernels/gru_cell/gru_math.h"
 
 namespace dr::DR_ISA {
-
-struct GruGates {
-  f32v s, c, z;  // the reset gate, the candidate state, the update gate
-  DR_INLINE GruGates(f32v reset, f32v candidate, f32v update)
-      : s(sigmoid(reset)), c(tanh(s * candidate)), z(sigmoid(update - 1.f)) {}
-};
 
 // f(row of (R,G)) in parallel, a row being one block's H elements.
 template <class F>
@@ -35,7 +29,7 @@ void gru_forward(const Context& ctx, const View& h_view, const View& gates_view,
     T* to = static_cast<T*>(out.data) + row * width;
     for_vectors(width, [&](int64_t i, auto n) {
       const GruGates g(load_n(gates + i, n), load_n(gates + width + i, n), load_n(gates + 2 * width + i, n));
-      store_n(to + i, fma(g.z, g.c, (splat(1.f) - g.z) * load_n(h + i, n)), n);
+      store_n(to + i, g.next(load_n(h + i, n)), n);
     });
   });
 }
@@ -52,14 +46,14 @@ void gru_backward(const Context& ctx, const View& h_view, const View& gates_view
     T* dh = dh_view ? static_cast<T*>(dh_view.data) + row * width : nullptr;
     TD* dgates = dgates_view ? static_cast<TD*>(dgates_view.data) + row * 3 * width : nullptr;
     for_vectors(width, [&](int64_t i, auto n) {
-      const f32v candidate = load_n(gates + width + i, n), dy = load_n(d + i, n), one = splat(1.f);
+      const f32v candidate = load_n(gates + width + i, n);
       const GruGates g(load_n(gates + i, n), candidate, load_n(gates + 2 * width + i, n));
-      if (dh) store_n(dh + i, (one - g.z) * dy, n);
+      const GruGradients grad(g, candidate, load_n(h + i, n), load_n(d + i, n));
+      if (dh) store_n(dh + i, grad.h, n);
       if (!dgates) return;
-      const f32v dz = (g.c - load_n(h + i, n)) * dy, da = (g.z * dy) * fma(-g.c, g.c, one);
-      store_n(dgates + i, (da * candidate) * (g.s * (one - g.s)), n);
-      store_n(dgates + width + i, da * g.s, n);
-      store_n(dgates + 2 * width + i, dz * (g.z * (one - g.z)), n);
+      store_n(dgates + i, grad.reset, n);
+      store_n(dgates + width + i, grad.candidate, n);
+      store_n(dgates + 2 * width + i, grad.update, n);
     });
   });
 }

@@ -260,6 +260,8 @@ class Checker {
     ctx.pool = how.threads > 1 ? &pool : nullptr;
     ctx.fault = api ? api->fault() : nullptr;
     ctx.scratch = scratch.bytes();
+    Scratch workspace(api, how.target.math == MathTier::fast ? size_t{1} << 20 : 0, how.poison);
+    if (how.target.math == MathTier::fast) ctx.workspace = workspace.bytes();
     ctx.leaves = how.leaves;
     ctx.first_sample = how.first_sample;
     ctx.op_id = kReferenceOpId;

@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "kernels/core/chain_depth.h"
+#include "kernels/core/gemm_scratch.h"
 #include "kernels/core/op.h"
 
 namespace dr {
@@ -51,6 +52,13 @@ inline Sizes linear_sizes(const View& x, const View& weight, const View& bias, s
   return y;
 }
 
+// What the products of a linear layer of `rows` rows and its gradients need on a device.
+inline size_t linear_device_scratch(int64_t rows, const View& weight) {
+  const int64_t n = weight.size(0), k = weight.size(1);
+  return std::max({gemm_scratch_bytes(rows * n, k), gemm_scratch_bytes(rows * k, n), gemm_scratch_bytes(n * k, rows),
+                   size_t(RowGroups(1, rows, n).chunks() * n) * sizeof(float)});
+}
+
 struct Linear {
   static constexpr std::string_view name = "linear";
 
@@ -65,6 +73,9 @@ struct Linear {
 
   Shapes infer(const In& in) const { return {{in.x.dtype, linear_sizes(in.x, in.weight, in.bias, name)}}; }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const {
+    return linear_device_scratch(flat_rows(in.x, name).count, in.weight);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

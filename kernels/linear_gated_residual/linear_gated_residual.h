@@ -48,6 +48,11 @@ struct LinearGatedResidual {
   }
   // dh.
   size_t scratch_bytes(const In& in, int) const { return size_t(elements(in)) * sizeof(float); }
+  size_t device_scratch_bytes(const In& in) const {
+    const int64_t rows = flat_rows(in.x, name).count;
+    return scratch_bytes(in, 1) + std::max(linear_device_scratch(rows, in.weight),
+                                           RowGroups(in.gate.size(0), rows, in.weight.size(0)).scratch_bytes(1));
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

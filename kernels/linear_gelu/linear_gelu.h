@@ -36,6 +36,9 @@ struct LinearGelu {
   size_t scratch_bytes(const In& in, int) const {
     return size_t(flat_rows(in.x, name).count * in.weight.size(0)) * sizeof(float);
   }
+  size_t device_scratch_bytes(const In& in) const {
+    return scratch_bytes(in, 1) + linear_device_scratch(flat_rows(in.x, name).count, in.weight);
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

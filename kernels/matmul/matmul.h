@@ -13,6 +13,7 @@
 
 #include "kernels/core/op.h"
 #include "kernels/core/chain_depth.h"
+#include "kernels/core/gemm_scratch.h"
 
 namespace dr {
 
@@ -47,13 +48,20 @@ struct MatMul {
     return {{in.a.dtype, y}};
   }
   size_t scratch_bytes(const In&, int) const { return 0; }
+  size_t device_scratch_bytes(const In& in) const {
+    const int64_t a = in.a.count(), b = in.b.count(), y = infer(in)[0].sizes.count();
+    return std::max({gemm_scratch_bytes(y, k(in)), gemm_scratch_bytes(a, n(in)), gemm_scratch_bytes(b, m(in))});
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;
 
   // Both gradients are one product.
   double gradient_k(const In& in) const { return std::max(chain_depth(m(in)), chain_depth(n(in))); }
-  double fast_factor(const In& in) const { return std::max({tile_factor(m(in)), tile_factor(n(in)), tile_factor(k(in))}); }
+  double fast_factor(const In& in) const {
+    const int a = in.a.dtype == DType::f32, b = in.b.dtype == DType::f32;  // dy is like a
+    return std::max({tile_factor(m(in), a + a), tile_factor(n(in), a + b), tile_factor(k(in), a + b)});
+  }
   Cost cost(const In& in) const {
     return traffic(2.0 * double(infer(in)[0].sizes.count()) * double(k(in)), in, infer(in));
   }
@@ -91,6 +99,8 @@ struct MatMul {
         list.push_back(make(2, 136, 72, 40, ta, tb, DType::bf16, DType::bf16));
         list.push_back(make(0, 24, 144, 104, ta, tb, DType::bf16, DType::bf16, 8));
       }
+    list.push_back(make(0, 130, 133, 21, false, true));
+    list.push_back(make(0, 9, 17, 2600, true, false));  // six chunks
     for (int64_t s : {1, 5, 7, 31, 33}) list.push_back(make(0, s, s, s, false, true));
     list.push_back(make(2, 1, 1, 1, true, false));
     list.push_back(make(2, 1, 100, 512, false, false));

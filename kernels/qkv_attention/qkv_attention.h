@@ -67,6 +67,12 @@ struct QkvAttention {
     return c.bytes() + std::max(norm().scratch_bytes(norm_in(in), threads),
                                 attention().scratch_bytes(attention_in(in), threads));
   }
+  size_t device_scratch_bytes(const In& in) const {
+    Carver c;
+    Heads(in, c);
+    return c.bytes() + std::max(norm().scratch_bytes(norm_in(in), 1),
+                                attention().device_scratch_bytes(attention_in(in)));
+  }
   template <Backend B> void forward(Context&, const In&, const Out&) const;
   template <Backend B> void backward(Context&, const In&, const Out& saved, const OutGrad&, const Grad&) const;
   void reference(const In&, const Out&, const Out& bound) const;

@@ -1,0 +1,1 @@
+#include "kernels/qkv_attention/composition.h"
