@@ -174,7 +174,7 @@ void ChannelCapacity::forward<kBackend>(Context& ctx, const In& in, const Out& o
   if (!log_determinant) return;
   float* const a = ctx.scratch_as<float>(size_t(cols * (cols + 1)), device_sums(in.x));
   float* const diagonal = a + cols * cols;
-  gemm(ctx, {1, cols, cols, rows, false, false}, Centred{operand(in.x, true), mean},
+  gemm(ctx, GemmShape{1, cols, cols, rows, false, false}, Centred{operand(in.x, true), mean},
        Centred{operand(in.x, false), mean}, StoreSignalToNoise{count, sigma, a, cols});
   cholesky(ctx, a, cols, diagonal);
   for_row_sums(ctx, features, Sum<true>{diagonal}, StoreScaled{kLog2E, out.logdet_bits.as<float>()});

@@ -93,13 +93,13 @@ struct StoreShare {
 // store(n, i, sum_k x[n,k] weight[i,k]).
 template <class Store>
 void product(const Context& ctx, const View& x, const View& weight, const Store& store) {
-  gemm(ctx, {1, x.size(0), weight.size(0), weight.size(1), true, true}, operand(x, false), operand(weight, true),
+  gemm(ctx, GemmShape{1, x.size(0), weight.size(0), weight.size(1), true, true}, operand(x, false), operand(weight, true),
        store);
 }
 // store(n, k, sum_i dy[n,i] weight[i,k]).
 template <class Store>
 void product_back(const Context& ctx, const View& dy, const View& weight, const Store& store) {
-  gemm(ctx, {1, dy.size(0), weight.size(1), weight.size(0), true, false}, operand(dy, false), operand(weight, false),
+  gemm(ctx, GemmShape{1, dy.size(0), weight.size(1), weight.size(0), true, false}, operand(dy, false), operand(weight, false),
        store);
 }
 
@@ -113,7 +113,7 @@ void weight_gradients(const Context& ctx, const View& dy, const View& x, const V
                       size_t scratch) {
   const int64_t leaves = ctx.leaves, rows = dy.size(0) / leaves, n = dy.size(1), k = x.size(1);
   if (dweight)
-    gemm(ctx, {leaves, n, k, rows, false, false}, operand(View(dy.data, DType::f32, {leaves, rows, n}), true),
+    gemm(ctx, GemmShape{leaves, n, k, rows, false, false}, operand(View(dy.data, DType::f32, {leaves, rows, n}), true),
          operand(View(x.data, DType::f32, {leaves, rows, k}), false), store_matrix(dweight));
   const View grads[] = {dbias};
   column_sums(ctx, RowGroups(leaves, dy.size(0), n), grads, Column{dy.as<float>(), n}, scratch);
