@@ -49,7 +49,7 @@ class Arena {
   uint64_t system_allocations() const { return stats_.system_allocations; }
   void reset_peak();
   uint32_t current_label() const { return label_; }
-  uint64_t next_storage_id() { return ++storages_; }
+  uint64_t next_storage_id() { return device_->next_storage_id(); }
 
   // While one lives, blocks given out count under its name.
   class LabelScope {
@@ -91,7 +91,6 @@ class Arena {
   std::unordered_map<void*, size_t> blocks_;              // all that were taken from the system
   ArenaStats stats_;
   uint32_t label_ = 0;
-  uint64_t storages_ = 0;
   enum class Recording : uint8_t { none, recording, replaying } recording_ = Recording::none;
   std::vector<std::pair<size_t, void*>> given_;
   size_t next_ = 0;

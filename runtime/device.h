@@ -47,6 +47,7 @@ class Device {
   virtual void fill(void* to, uint8_t byte, size_t bytes) = 0;
   virtual void synchronize() = 0;  // throws where a kernel failed or met bad data
   virtual MemoryInfo memory() const = 0;
+  uint64_t next_storage_id() { return ++storages_; }  // of its arenas' blocks; never the same twice
 
   // Recording (runtime/recorded_work.h). While it records, work is queued in a graph and not done. While it is fed, nothing
   // is done either, but copies in change what the recording will copy in.
@@ -59,6 +60,9 @@ class Device {
   // A number that stands for the call that comes next; when fed, it must be the recorded call's. `what` names the call.
   virtual void expect_call(std::string_view what, uint64_t number) { (void)what, (void)number; }
   virtual void replay(Recording&) {}
+
+ private:
+  uint64_t storages_ = 0;
 };
 
 struct DeviceStatus {

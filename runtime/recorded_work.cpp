@@ -8,14 +8,16 @@ namespace {
 // While one lives, the runtime's tensors come from another arena.
 class ArenaScope {
  public:
-  ArenaScope(Runtime& runtime, std::shared_ptr<Arena>& arena) : runtime_(runtime), arena_(arena) { runtime.swap_arena(arena); }
-  ~ArenaScope() { runtime_.swap_arena(arena_); }
+  ArenaScope(Runtime& runtime, std::shared_ptr<Arena> arena) : runtime_(runtime), other_(std::move(arena)) {
+    runtime.swap_arena(other_);
+  }
+  ~ArenaScope() { runtime_.swap_arena(other_); }
   ArenaScope(const ArenaScope&) = delete;
   ArenaScope& operator=(const ArenaScope&) = delete;
 
  private:
   Runtime& runtime_;
-  std::shared_ptr<Arena>& arena_;
+  std::shared_ptr<Arena> other_;
 };
 
 }  // namespace
